@@ -1,0 +1,91 @@
+# Everything a newcomer types. Each target sets up what it needs, so that none has to be run before another.
+#
+#   PYTHON=...           the interpreter for .venv (3.11 or newer); found by itself if not given
+#   TEST_POSTGRES_URI=.. an existing PostgreSQL for `make test`, instead of one the tests start
+#   ARGS="..."           passed on to pytest by `make test`, to the demo by `make run`
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+# Some distributions keep an older `python3` and put the newer one beside it under its own name.
+PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then echo $$candidate; exit; fi; done; echo python3)
+
+# `-qq` leaves only errors. A wheel never runs code while it is installed; a source archive would, and would fetch build tools nobody pinned.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-input
+LOCKED := --require-hashes --only-binary :all:
+
+.PHONY: help
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMPS)/clarity ## Make .venv with Clarity and its locked dependencies.
+
+.PHONY: run
+run: setup ## Make a practice of synthetic patients and serve it on 127.0.0.1:8000.
+	@exec $(BIN)/clarity demo $(ARGS)
+
+.PHONY: test
+test: $(STAMPS)/dev ## Run every test, on SQLite and on PostgreSQL.
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+
+.PHONY: check
+check: $(STAMPS)/dev ## Check format, lint, types, import rules and migrations.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.check_migrations
+
+.PHONY: format
+format: $(STAMPS)/dev ## Format the code and repair what can be repaired safely.
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+
+.PHONY: lock
+lock: $(VENV)/bin/python ## Pin the newest dependencies that pyproject.toml allows, with their hashes.
+	@echo "Locking dependencies"
+	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check install -qq --no-input uv
+	@$(VENV)/lock/bin/uv pip compile $(COMPILE) pyproject.toml --all-extras --group build -o requirements.lock
+	@$(VENV)/lock/bin/uv pip compile $(COMPILE) pyproject.toml --all-extras --group build --group dev \
+		--constraint requirements.lock -o requirements-dev.lock
+
+COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+
+.PHONY: clean
+clean: ## Remove .venv and everything generated; your data in clarity-data stays.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Clarity needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+		echo "Install one (for example: apt install python3.11 python3.11-venv), then name it:" >&2; \
+		echo "    make setup PYTHON=python3.11" >&2; \
+		exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(STAMPS)/runtime: requirements.lock | $(BIN)/python
+	@echo "Installing dependencies (requirements.lock)"
+	@$(PIP_INSTALL) $(LOCKED) -r requirements.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/clarity: pyproject.toml $(STAMPS)/runtime
+	@echo "Installing clarity"
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(STAMPS)/dev: requirements-dev.lock $(STAMPS)/clarity
+	@echo "Installing test and check tools (requirements-dev.lock)"
+	@$(PIP_INSTALL) $(LOCKED) -r requirements-dev.lock
+	@touch $@
