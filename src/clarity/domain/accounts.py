@@ -1,0 +1,77 @@
+"""Accounts: who may log in, in which role, and the sessions they have open."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from clarity.domain.access import Role
+from clarity.domain.errors import Invalid
+from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
+from clarity.domain.people import Telecom, TelecomSystem
+from clarity.domain.values import require_text, within
+
+_LINKED_TO_PRACTITIONER = (Role.CLINICIAN, Role.NURSE)
+
+
+class AccountStatus(StrEnum):
+    """Whether an account may log in."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Somebody who may log in, by e-mail, in exactly one role.
+
+    Clinicians and nurses are linked to the practitioner they are, patients to their own record.
+    """
+
+    id: AccountId
+    email: str = field(repr=False)
+    name: str = field(repr=False)
+    role: Role
+    status: AccountStatus = AccountStatus.ACTIVE
+    practitioner: PractitionerId | None = None
+    patient: PatientId | None = None
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` if the role lacks its link or is not one for accounts."""
+        with within("email"):
+            Telecom(system=TelecomSystem.EMAIL, value=self.email)
+        require_text("name", self.name, at_most=200)
+        if self.role is Role.SYSTEM:
+            raise Invalid("role", "is not one for accounts")
+        if (self.practitioner is None) == (self.role in _LINKED_TO_PRACTITIONER):
+            raise Invalid("practitioner", "belongs to clinicians and nurses, who need it")
+        if (self.patient is None) == (self.role is Role.PATIENT):
+            raise Invalid("patient", "belongs to patients, who need it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An account with the hash of its password."""
+
+    account: Account
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A log-in. Its refresh token changes with each use; one that comes twice ends the session.
+
+    `refresh_digest` is the SHA-256 of the current token and `spent_digest` of the one before, 32 bytes each.
+    """
+
+    id: SessionId
+    account: AccountId
+    refresh_digest: bytes = field(repr=False)
+    spent_digest: bytes = field(default=b"", repr=False)
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+    def holds_at(self, instant: datetime) -> bool:
+        """Tell whether the log-in is still good."""
+        return self.revoked_at is None and instant < self.expires_at

@@ -1,0 +1,121 @@
+"""What the audit trail says: one event for each request, patient and kind of resource.
+
+No free text: an event holds ids, numbers, digests and flags, so that patient content cannot enter.
+"""
+
+import re
+from asyncio import CancelledError
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+from clarity.domain import errors
+from clarity.domain.access import Action, Actor, Purpose, Reason, Role
+from clarity.domain.errors import Invalid
+from clarity.domain.ids import EventId, PatientId, RequestId
+from clarity.domain.records import Resource
+
+MAX_IDS = 200
+"""How many record ids an event lists; beyond that it holds their count and digest."""
+
+_OPERATOR = re.compile(r"[A-Za-z0-9._$-]{0,32}", re.ASCII)
+
+
+class Outcome(IntEnum):
+    """How an attempt ended. The numbers are permanent."""
+
+    SUCCEEDED = 1
+    REFUSED = 2
+    FAILED = 3
+    UNKNOWN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """Who did what to whose record, when, why and with what end.
+
+    `patient` is set if one patient is concerned; a list of several has it `None` and names them in `ids`.
+    `ids` is empty and `ids_digest` 32 bytes where there are more than `MAX_IDS`. `fields` are the bits of what
+    was shown or changed. Writes carry the new `version` and the SHA-256 of the sealed bytes; searches the HMAC
+    of the normalised query. Absent digests are empty.
+    """
+
+    id: EventId
+    at: datetime
+    actor: UUID
+    role: Role
+    operator: str
+    purpose: Purpose
+    action: Action
+    resource: Resource
+    patient: PatientId | None
+    ids: tuple[UUID, ...]
+    ids_count: int
+    ids_digest: bytes
+    outcome: Outcome
+    reason: Reason
+    request: RequestId
+    fields: int
+    version: int
+    sealed_digest: bytes
+    query_mac: bytes
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` if the operator's name is more than a plain account name."""
+        if not _OPERATOR.fullmatch(self.operator):
+            raise Invalid("operator", "must be a plain account name")
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """An audit event in the making: noted when something is tried, completed by how it ends."""
+
+    actor: Actor
+    action: Action
+    at: datetime
+    resource: Resource = Resource.PATIENT
+    patient: PatientId | None = None
+    ids: tuple[UUID, ...] = ()
+    outcome: Outcome = Outcome.SUCCEEDED
+    reason: Reason = Reason.NONE
+    fields: int = 0
+    version: int = 0
+    sealed_digest: bytes = field(default=b"", repr=False)
+    query_mac: bytes = field(default=b"", repr=False)
+
+    def refuse(self, reason: Reason) -> None:
+        """End this attempt as refused by the policy."""
+        self.outcome, self.reason = Outcome.REFUSED, reason
+
+    def fail(self, cause: BaseException) -> None:
+        """End this attempt as failed by `cause`, unless the policy refused it before."""
+        if self.outcome is Outcome.SUCCEEDED:
+            unknown = isinstance(cause, errors.OutcomeUnknown)
+            self.outcome = Outcome.UNKNOWN if unknown else Outcome.FAILED
+            self.reason = reason_of(cause)
+
+    def covers(self, resource: Resource, record: UUID) -> bool:
+        """Tell whether this attempt accounts for the disclosure or change of `record`."""
+        return self.outcome is Outcome.SUCCEEDED and self.resource is resource and record in self.ids
+
+
+_REASONS: tuple[tuple[type[BaseException], Reason], ...] = (
+    (errors.NotFound, Reason.NO_SUCH_RECORD),
+    (errors.Forbidden, Reason.NO_SUCH_RIGHT),
+    (errors.WrongCredentials, Reason.WRONG_CREDENTIALS),
+    (errors.Invalid, Reason.INVALID),
+    (errors.DuplicateIdentifier, Reason.DUPLICATE),
+    (errors.DuplicateEmail, Reason.DUPLICATE),
+    (errors.Conflict, Reason.CONFLICT),
+    (errors.StaleWrite, Reason.STALE),
+    (errors.CannotOpen, Reason.CANNOT_OPEN),
+    (errors.TooMany, Reason.TOO_MANY),
+    (errors.Unavailable, Reason.BUSY),
+    (CancelledError, Reason.CANCELLED),
+)
+
+
+def reason_of(cause: BaseException) -> Reason:
+    """Return the reason code that stands for an exception."""
+    return next((reason for kind, reason in _REASONS if isinstance(cause, kind)), Reason.ERROR)

@@ -1,0 +1,175 @@
+"""Everything that can go wrong, as one tree.
+
+    ClarityError
+    ├── NotFound                 there is none, or it is not yours to see: the two are never told apart
+    ├── Forbidden                the role may not do this to anything
+    ├── Unauthenticated          nobody is logged in, or the log-in no longer holds
+    │   └── WrongCredentials     e-mail, password or token do not match
+    ├── Invalid                  a value breaks a rule; names the field, never the value
+    ├── Conflict                 the record is not in a state that allows this
+    │   ├── DuplicateIdentifier  somebody has an identifier that only one may have
+    │   │   └── DuplicateMrn
+    │   ├── DuplicateEmail       an account with that e-mail exists
+    │   └── ReusedKey            an idempotency key came again with another request
+    ├── StaleWrite               somebody else changed the record meanwhile
+    ├── TooMany                  asked too often; carries the seconds to wait
+    ├── Unavailable              cannot be served now; carries the seconds to wait
+    │   ├── Transient            the transaction lost a race and may be tried again
+    │   ├── PoolExhausted        no database connection became free in time
+    │   ├── TrailUnavailable     the audit trail cannot be written, so nothing may be shown
+    │   └── OutcomeUnknown       the connection broke in COMMIT; the idempotency key resolves it
+    ├── CannotOpen               a sealed value was altered, moved, or its key is gone
+    ├── UnauditedAccess          a unit of work would have ended without an event for what it did
+    └── Misconfigured            a setting, key or privilege is missing or unsafe; says what to do
+
+No error carries patient content: not in its message, not in its attributes, not in its cause.
+"""
+
+from typing import ClassVar
+
+
+class ClarityError(Exception):
+    """The root of every error this package raises on purpose. Its docstring is its default message."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str | None = None) -> None:
+        """Say `message`, or what the class's docstring says."""
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class NotFound(ClarityError):
+    """There is no such record."""
+
+    code = "not-found"
+
+
+class Forbidden(ClarityError):
+    """Your role does not allow this."""
+
+    code = "forbidden"
+
+
+class Unauthenticated(ClarityError):
+    """Log in first."""
+
+    code = "unauthenticated"
+
+
+class WrongCredentials(Unauthenticated):
+    """The credentials do not match."""
+
+    code = "wrong-credentials"
+
+
+class Invalid(ClarityError):
+    """A value breaks a rule."""
+
+    code = "invalid"
+
+    def __init__(self, field: str, rule: str) -> None:
+        """Name the `field` by its path ("names.0.family") and the `rule` it breaks, never its value."""
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+    def within(self, outer: str) -> "Invalid":
+        """Return the same error with its field seen from `outer`."""
+        return Invalid(f"{outer}.{self.field}" if self.field else outer, self.rule)
+
+
+class Conflict(ClarityError):
+    """The record is not in a state that allows this."""
+
+    code = "conflict"
+
+
+class DuplicateIdentifier(Conflict):
+    """An identifier that only one record may have is already taken."""
+
+    code = "duplicate-identifier"
+
+
+class DuplicateMrn(DuplicateIdentifier):
+    """A patient with this medical record number exists."""
+
+    code = "duplicate-mrn"
+
+
+class DuplicateEmail(Conflict):
+    """An account with this e-mail address exists."""
+
+    code = "duplicate-email"
+
+
+class ReusedKey(Conflict):
+    """This idempotency key was used for another request."""
+
+    code = "reused-idempotency-key"
+
+
+class StaleWrite(ClarityError):
+    """Somebody else changed the record meanwhile; read it again."""
+
+    code = "stale-write"
+
+
+class TooMany(ClarityError):
+    """Too many attempts; wait before the next."""
+
+    code = "too-many"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        """Tell the caller to wait `retry_after_seconds`."""
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(ClarityError):
+    """The service cannot answer now; try again."""
+
+    code = "unavailable"
+    retry_after_seconds: ClassVar[int] = 1
+
+
+class Transient(Unavailable):
+    """The transaction lost a race; try again."""
+
+    code = "transient"
+
+
+class PoolExhausted(Unavailable):
+    """No database connection became free in time; try again."""
+
+    code = "busy"
+
+
+class TrailUnavailable(Unavailable):
+    """The audit trail cannot be written, so nothing was disclosed; try again."""
+
+    code = "trail-unavailable"
+    retry_after_seconds = 5
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection broke while committing; repeat the request with the same idempotency key."""
+
+    code = "outcome-unknown"
+
+
+class CannotOpen(ClarityError):
+    """A sealed value does not open: it was altered, moved, or its key is gone."""
+
+    code = "cannot-open"
+
+
+class UnauditedAccess(ClarityError):
+    """A unit of work disclosed or changed a record without an audit event."""
+
+    code = "unaudited-access"
+
+
+class Misconfigured(ClarityError):
+    """A setting, key or privilege is missing or unsafe."""
+
+    code = "misconfigured"

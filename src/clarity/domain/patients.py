@@ -1,0 +1,321 @@
+"""Patients: the person, what is known about them, and how a search describes them."""
+
+import unicodedata
+from dataclasses import dataclass, field, fields, replace
+from datetime import date, datetime
+from enum import IntFlag, StrEnum
+from typing import Self
+
+from clarity.domain.dates import PartialDate, years_between
+from clarity.domain.errors import Conflict, Invalid
+from clarity.domain.identifiers import Identifier, IdentifierKind, IndexKind, IndexTerm
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.names import HumanName, NameUse, fragments_of
+from clarity.domain.people import (
+    Address,
+    BirthSex,
+    Category,
+    Concept,
+    EmergencyContact,
+    Gender,
+    Insurance,
+    Language,
+    Telecom,
+    TelecomSystem,
+)
+from clarity.domain.records import Label
+from clarity.domain.values import Confidential, allow_text, require_few
+
+MAX_NOTES = 100_000
+_INDEXED_TELECOMS = {
+    TelecomSystem.EMAIL: IndexKind.EMAIL,
+    TelecomSystem.PHONE: IndexKind.PHONE,
+    TelecomSystem.SMS: IndexKind.PHONE,
+}
+_LEAST_CALLED_BY = (NameUse.OLD, NameUse.MAIDEN)
+
+
+class PatientStatus(StrEnum):
+    """Where the patient stands with the practice. It follows from the record and is never set by itself."""
+
+    ACTIVE = "active"
+    DISCHARGED = "discharged"
+    DECEASED = "deceased"
+    DELETED = "deleted"
+
+
+class PatientField(IntFlag):
+    """The parts of a patient record that access rules and audit events name. The bits are permanent."""
+
+    NAMES = 1 << 0
+    IDENTIFIERS = 1 << 1
+    TELECOMS = 1 << 2
+    ADDRESSES = 1 << 3
+    BORN = 1 << 4
+    GENDER = 1 << 5
+    BIRTH_SEX = 1 << 6
+    MARITAL_STATUS = 1 << 7
+    LANGUAGES = 1 << 8
+    DEATH = 1 << 9
+    RACE = 1 << 10
+    ETHNICITY = 1 << 11
+    MOTHERS_MAIDEN_NAME = 1 << 12
+    BIRTH_PLACE = 1 << 13
+    MULTIPLE_BIRTH = 1 << 14
+    CONTACTS = 1 << 15
+    INSURANCES = 1 << 16
+    NOTES = 1 << 17
+    DISCHARGED = 1 << 18
+    LABEL = 1 << 19
+    SOURCES = 1 << 20
+    CARE_TEAM = 1 << 21
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Death(Confidential):
+    """That the patient died, and when, as exactly as that is known."""
+
+    day: PartialDate | None = None
+    instant: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` if the instant has no offset from UTC."""
+        if self.instant is not None and self.instant.tzinfo is None:
+            raise Invalid("instant", "must have an offset from UTC")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """A person under this practice's care.
+
+    Whatever could identify the person stays out of `repr`, so a patient may appear in a log or a
+    traceback without being disclosed by it. `notes` are the practice's working notes about the patient;
+    `sources` are the resources of other systems the record came from; `care_team` holds practitioners.
+    """
+
+    id: PatientId
+    names: tuple[HumanName, ...] = field(repr=False)
+    born: PartialDate = field(repr=False)
+    gender: Gender = field(default=Gender.UNKNOWN, repr=False)
+    identifiers: tuple[Identifier, ...] = field(default=(), repr=False)
+    telecoms: tuple[Telecom, ...] = field(default=(), repr=False)
+    addresses: tuple[Address, ...] = field(default=(), repr=False)
+    birth_sex: BirthSex | None = field(default=None, repr=False)
+    marital_status: Concept | None = field(default=None, repr=False)
+    languages: tuple[Language, ...] = field(default=(), repr=False)
+    death: Death | None = field(default=None, repr=False)
+    race: Category | None = field(default=None, repr=False)
+    ethnicity: Category | None = field(default=None, repr=False)
+    mothers_maiden_name: str = field(default="", repr=False)
+    birth_place: Address | None = field(default=None, repr=False)
+    multiple_birth: bool | int | None = field(default=None, repr=False)
+    contacts: tuple[EmergencyContact, ...] = field(default=(), repr=False)
+    insurances: tuple[Insurance, ...] = field(default=(), repr=False)
+    notes: str = field(default="", repr=False)
+    discharged: date | None = field(default=None, repr=False)
+    label: Label = Label.NORMAL
+    sources: tuple[str, ...] = field(default=(), repr=False)
+    care_team: frozenset[PractitionerId] = frozenset()
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` naming the first field that breaks a rule."""
+        if not self.names:
+            raise Invalid("names", "a patient needs a name")
+        for name in ("names", "identifiers", "telecoms", "addresses", "languages", "contacts", "insurances", "sources"):
+            require_few(name, getattr(self, name))
+        allow_text("notes", self.notes, at_most=MAX_NOTES)
+        allow_text("mothers_maiden_name", self.mothers_maiden_name, at_most=200)
+        if self.label not in {Label.NORMAL, Label.RESTRICTED}:
+            raise Invalid("label", "a patient record is normal or restricted")
+
+    @property
+    def status(self) -> PatientStatus:
+        """Where the patient stands with the practice."""
+        if self.death is not None:
+            return PatientStatus.DECEASED
+        return PatientStatus.DISCHARGED if self.discharged is not None else PatientStatus.ACTIVE
+
+    @property
+    def name(self) -> HumanName:
+        """The name the patient goes by: the first that is not an old one."""
+        return called_by(self.names)
+
+    @property
+    def mrns(self) -> tuple[Identifier, ...]:
+        """The medical record numbers, at most one for each assigner in practice; imported patients may lack one."""
+        return tuple(identifier for identifier in self.identifiers if identifier.kind is IdentifierKind.MRN)
+
+    @property
+    def terms(self) -> frozenset[IndexTerm]:
+        """Every text by which this patient can be found exactly."""
+        found = {term for identifier in self.identifiers for term in identifier.terms}
+        found |= {IndexTerm(IndexKind.SOURCE, source) for source in self.sources}
+        found |= {
+            IndexTerm(_INDEXED_TELECOMS[telecom.system], telecom.value)
+            for telecom in self.telecoms
+            if telecom.system in _INDEXED_TELECOMS
+        }
+        return frozenset(found)
+
+    def age_on(self, day: date) -> int:
+        """Return the years completed by `day`; born on 29 February, they complete on 1 March.
+
+        Where only the month or year of birth is known, the greatest age it can be.
+        """
+        return years_between(self.born.first, day)
+
+    def discharge(self, day: date) -> Self:
+        """Return this patient as discharged on `day`."""
+        if self.discharged is not None:
+            raise Conflict("the patient was already discharged")
+        return replace(self, discharged=day)
+
+    def only(self, shown: PatientField) -> Self:
+        """Return this patient with every optional field outside `shown` left blank.
+
+        Names and date of birth stay: a record without them belongs to nobody.
+        """
+        blank = {name: _DEFAULTS[name] for name, bit in FIELD_BITS.items() if name in _DEFAULTS and bit not in shown}
+        return replace(self, **blank) if blank else self
+
+    def with_hidden_of(self, original: Self, shown: PatientField) -> Self:
+        """Return this patient with the fields outside `shown` as they are in `original`."""
+        hidden = {name: getattr(original, name) for name, bit in FIELD_BITS.items() if bit not in shown}
+        return replace(self, **hidden) if hidden else self
+
+    def changed_from(self, original: Self) -> PatientField:
+        """Return the fields in which this patient differs from `original`."""
+        changed = PatientField(0)
+        for name, bit in FIELD_BITS.items():
+            if getattr(self, name) != getattr(original, name):
+                changed |= bit
+        return changed
+
+
+def called_by(names: tuple[HumanName, ...]) -> HumanName:
+    """Return the name a person goes by: the first that is not an old one."""
+    return next((name for name in names if name.use not in _LEAST_CALLED_BY), names[0])
+
+
+FIELD_BITS = {bit.name.lower(): bit for bit in PatientField if bit.name is not None}
+_DEFAULTS = {
+    item.name: item.default
+    for item in fields(Patient)
+    if item.name in FIELD_BITS and item.name not in {"names", "born"}
+}
+ALL_FIELDS = PatientField(sum(PatientField))
+DEMOGRAPHICS = ALL_FIELDS & ~(PatientField.NOTES | PatientField.RACE | PatientField.ETHNICITY)
+
+
+class PatientSort(StrEnum):
+    """The order of a list of patients. By age means the youngest first."""
+
+    NAME = "name"
+    AGE = "age"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PatientQuery(Confidential):
+    """Which patients are looked for. Conditions add up; an absent one allows everybody.
+
+    `name` is one or more fragments, each of which must occur in one and the same name, in any order.
+    Ages are completed years and birth dates days, bounds included. A birth date known only by month or
+    year matches if any day it can mean would.
+    """
+
+    name: str = ""
+    mrn: str = ""
+    ssn: str = ""
+    email: str = ""
+    phone: str = ""
+    identifier: str = ""
+    identifier_system: str = ""
+    min_age: int | None = None
+    max_age: int | None = None
+    born_from: date | None = None
+    born_to: date | None = None
+    status: PatientStatus | None = None
+    practitioner: PractitionerId | None = None
+    sort: PatientSort = PatientSort.NAME
+    descending: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` if nobody could match, or a text is unreasonably long."""
+        for name in ("name", "mrn", "ssn", "email", "phone", "identifier", "identifier_system"):
+            allow_text(name, getattr(self, name), at_most=500)
+        for name in ("min_age", "max_age"):
+            age: int | None = getattr(self, name)
+            if age is not None and not 0 <= age <= 150:
+                raise Invalid(name, "must be from 0 to 150 years")
+        if self.min_age is not None and self.max_age is not None and self.max_age < self.min_age:
+            raise Invalid("max_age", "must not be below min_age")
+        if self.born_from and self.born_to and self.born_to < self.born_from:
+            raise Invalid("born_to", "must not be before born_from")
+        if self.identifier_system and not self.identifier:
+            raise Invalid("identifier_system", "needs an identifier")
+
+    @property
+    def terms(self) -> tuple[IndexTerm, ...]:
+        """The exact identifiers a match must have."""
+        asked = (
+            (IndexKind.MRN_VALUE, self.mrn),
+            (IndexKind.SSN, self.ssn),
+            (IndexKind.EMAIL, self.email),
+            (IndexKind.PHONE, self.phone),
+            (IndexKind.EXTERNAL, self.identifier),
+        )
+        return tuple(IndexTerm(kind, text) for kind, text in asked if text)
+
+    @property
+    def fragments(self) -> tuple[str, ...]:
+        """The folded fragments of a name a match must have."""
+        return fragments_of(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PatientCard(Confidential):
+    """What a search compares of one patient, and nothing else."""
+
+    id: PatientId
+    names: tuple[HumanName, ...]
+    born: PartialDate
+    identifiers: tuple[Identifier, ...] = ()
+
+    def matches(self, query: PatientQuery, today: date) -> bool:
+        """Tell whether this patient meets the conditions of `query` that only the content can answer."""
+        return self._has_age(query, today) and self._is_born(query) and self._is_named(query) and self._is_numbered(query)
+
+    def sort_key(self, query: PatientQuery) -> tuple[str, ...]:
+        """Return what the patient is ordered by, ties broken by id. Only keys of one query compare."""
+        name = (*called_by(self.names).sort_key, self.id.hex)
+        if query.sort is PatientSort.NAME:
+            return name
+        # Complementing the day number puts the youngest first while keys stay text that sorts upwards.
+        return (f"{3_700_000 - self.born.first.toordinal():07}", *name)
+
+    def _has_age(self, query: PatientQuery, today: date) -> bool:
+        if query.min_age is None and query.max_age is None:
+            return True
+        oldest, youngest = years_between(self.born.first, today), years_between(self.born.last, today)
+        least = 0 if query.min_age is None else query.min_age
+        return oldest >= least and (query.max_age is None or youngest <= query.max_age)
+
+    def _is_born(self, query: PatientQuery) -> bool:
+        return (query.born_from is None or self.born.last >= query.born_from) and (
+            query.born_to is None or self.born.first <= query.born_to
+        )
+
+    def _is_named(self, query: PatientQuery) -> bool:
+        fragments = query.fragments
+        return not fragments or any(name.has(fragments) for name in self.names)
+
+    def _is_numbered(self, query: PatientQuery) -> bool:
+        if not query.identifier_system:
+            return True
+        asked = (query.identifier_system, _plain(query.identifier))
+        return any((identifier.system, _plain(identifier.value)) == asked for identifier in self.identifiers)
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).split())

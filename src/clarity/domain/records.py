@@ -1,0 +1,52 @@
+"""What every stored record has in common: its kind, its label, and what may be known before it is opened."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from uuid import UUID
+
+from clarity.domain.ids import PatientId, PractitionerId
+
+
+class Resource(IntEnum):
+    """The kinds of things that access is decided for. The numbers are permanent: audit events hold them."""
+
+    PATIENT = 1
+    PRACTITIONER = 2
+    ACCOUNT = 3
+    SESSION = 4
+
+
+class Label(StrEnum):
+    """How confidential a record is beyond the ordinary."""
+
+    NORMAL = "normal"
+    RESTRICTED = "restricted"
+    PSYCHOTHERAPY = "psychotherapy"
+    PART2 = "part2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the policy may know of a record before it is opened; all of it stands outside the seal.
+
+    `guarded` says that the label is not normal, without saying which it is.
+    """
+
+    care_team: frozenset[PractitionerId] = frozenset()
+    author: UUID | None = None
+    guarded: bool = False
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A record as it was fetched: still closed. `standing` is `None` if there is no such record.
+
+    An absent record is fetched as an empty one, so that absence and refusal take the same path.
+    """
+
+    resource: Resource
+    id: UUID
+    patient: PatientId
+    standing: Standing | None = None
+    version: int = 0

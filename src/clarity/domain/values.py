@@ -1,0 +1,58 @@
+"""What value objects share: they hide their content from `repr`, and they say which rule was broken."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clarity.domain.errors import Invalid
+
+MAX_TEXT = 1_000
+MAX_ITEMS = 100
+
+
+class Confidential:
+    """A value whose content must not appear in a log or traceback; mix into a dataclass with `repr=False`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Name the type and nothing it holds."""
+        return f"<{type(self).__name__}>"
+
+
+def require_text(field: str, text: str, *, at_most: int = MAX_TEXT) -> None:
+    """Raise `Invalid` unless `text` is printable, has something besides spaces, and is at most `at_most` characters."""
+    if not text or text.isspace():
+        raise Invalid(field, "must not be empty")
+    allow_text(field, text, at_most=at_most)
+
+
+def allow_text(field: str, text: str, *, at_most: int = MAX_TEXT) -> None:
+    """Raise `Invalid` if `text` is longer than `at_most` characters or holds a control character or lone surrogate.
+
+    Tabs and line ends are text; NUL is not storable on PostgreSQL, and a lone surrogate has no UTF-8 form.
+    """
+    if len(text) > at_most:
+        raise Invalid(field, f"must be at most {at_most} characters")
+    if not text.isprintable() and any(_is_forbidden(character) for character in text):
+        raise Invalid(field, "must not contain control characters")
+
+
+def _is_forbidden(character: str) -> bool:
+    point = ord(character)
+    is_control = point < 0x20 or 0x7F <= point < 0xA0
+    return (is_control and character not in "\t\r\n") or 0xD800 <= point < 0xE000
+
+
+def require_few(field: str, items: tuple[object, ...], *, at_most: int = MAX_ITEMS) -> None:
+    """Raise `Invalid` if there are more than `at_most` items."""
+    if len(items) > at_most:
+        raise Invalid(field, f"must have at most {at_most} entries")
+
+
+@contextmanager
+def within(field: str) -> Iterator[None]:
+    """Let an `Invalid` raised inside name its field from `field` on."""
+    try:
+        yield
+    except Invalid as exc:
+        raise exc.within(field) from None
