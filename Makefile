@@ -50,6 +50,8 @@ format: $(STAMPS)/dev ## Format the code and repair what can be repaired safely.
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
 
+COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+
 .PHONY: lock
 lock: $(VENV)/bin/python ## Pin the newest dependencies that pyproject.toml allows, with their hashes.
 	@echo "Locking dependencies"
@@ -58,8 +60,7 @@ lock: $(VENV)/bin/python ## Pin the newest dependencies that pyproject.toml allo
 	@$(VENV)/lock/bin/uv pip compile $(COMPILE) pyproject.toml --all-extras --group build -o requirements.lock
 	@$(VENV)/lock/bin/uv pip compile $(COMPILE) pyproject.toml --all-extras --group build --group dev \
 		--constraint requirements.lock -o requirements-dev.lock
-
-COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+	@rm -rf $(VENV)/lock
 
 .PHONY: clean
 clean: ## Remove .venv and everything generated; your data in clarity-data stays.
