@@ -9,8 +9,8 @@ from uuid import UUID
 from clarity.domain.access import Action, Actor, Reach, Reason, decide, decide_label, right_to
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Forbidden, NotFound
+from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import PatientField
-from clarity.domain.ids import PatientId
 from clarity.domain.records import Label, Resource, Sealed
 
 
@@ -30,11 +30,16 @@ class Admitted:
     attempt: Attempt
     fields: PatientField
 
+    @property
+    def care_team(self) -> frozenset[PractitionerId]:
+        """The care team that the policy saw."""
+        return self.record.standing.care_team if self.record.standing is not None else frozenset()
+
     def check_label(self, label: Label) -> None:
         """Ask the policy again now that the exact label is known; raises `NotFound` if it says no."""
         reason = decide_label(self.attempt.actor, self.record, label)
         if reason is not Reason.NONE:
-            self.attempt.refuse(reason)
+            self.attempt.withhold(self.record.id, reason)
             raise NotFound
 
 
@@ -44,7 +49,14 @@ def admit(work: Notebook, actor: Actor, action: Action, record: Sealed, *, at: d
     Raises `NotFound` if the record does not exist or is not for `actor`: the two are never told apart.
     """
     attempt = work.note(
-        Attempt(actor=actor, action=action, at=at, resource=record.resource, patient=record.patient, ids=(record.id,))
+        Attempt(
+            actor=actor,
+            action=action,
+            at=at,
+            resource=record.resource,
+            patient=record.patient,
+            ids=(record.id,),
+        )
     )
     decision = decide(actor, action, record)
     if not decision.allowed:
@@ -74,9 +86,7 @@ def admit_new(
     Raises `Forbidden` unless `actor` may do `action` to everybody's records: what is new has no ties yet.
     """
     patient = PatientId(record) if resource is Resource.PATIENT else None
-    attempt = work.note(
-        Attempt(actor=actor, action=action, at=at, resource=resource, patient=patient, ids=(record,))
-    )
+    attempt = work.note(Attempt(actor=actor, action=action, at=at, resource=resource, patient=patient, ids=(record,)))
     require_right(attempt, action)
     return attempt
 

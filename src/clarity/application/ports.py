@@ -8,14 +8,14 @@ from typing import Protocol
 from uuid import UUID
 
 from clarity.application.admission import Admitted
-from clarity.domain.access import Actor, Scope
+from clarity.domain.access import Scope
 from clarity.domain.accounts import Account, Credentials, Session
-from clarity.domain.audit import Attempt, AuditEvent
+from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
-from clarity.domain.patients import Patient, PatientCard, PatientField, PatientQuery, PatientStatus
+from clarity.domain.patients import Patient, PatientCard, PatientQuery, PatientStatus
 from clarity.domain.practitioners import Practitioner
-from clarity.domain.records import Label, Sealed
+from clarity.domain.records import Sealed
 
 Clock = Callable[[], datetime]
 """Returns the present instant, in UTC."""
@@ -68,7 +68,9 @@ class PatientRepository(Protocol):
         """Return how many records in `scope` meet `conditions`."""
         ...
 
-    def unsafe_bulk_open(self, scope: Scope, conditions: PatientFilter) -> AsyncIterator[tuple[Sealed, PatientCard | None]]:
+    def unsafe_bulk_open(
+        self, scope: Scope, conditions: PatientFilter
+    ) -> AsyncIterator[tuple[Sealed, PatientCard | None]]:
         """Open every record in `scope` that meets `conditions`, unaudited, for comparison inside the search alone.
 
         In no order. A record that does not open comes with `None`.
@@ -102,9 +104,7 @@ class PatientRepository(Protocol):
         """Turn a patient that this unit of work opened into a tombstone: unreachable, its history kept."""
         ...
 
-    async def history(
-        self, admitted: Admitted, *, before: int | None = None, at_most: int = 50
-    ) -> list[Revision]:
+    async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
         """Return the versions of the admitted record below `before`, the newest first."""
         ...
 
@@ -281,6 +281,25 @@ class Trail(Protocol):
         ...
 
 
+class EventStore(Protocol):
+    """Where the trail keeps its entries, over one connection of its own that no request waits for.
+
+    One task at a time uses it. It cancels what takes too long, which then ends promptly.
+    """
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Return once all of `entries` are durable. An entry whose id is there already stays as it is.
+
+        Connects if need be, and anew after each failure. Raises `Unavailable` if it should be tried again (the
+        connection broke, the outcome is unknown), anything else if one of `entries` would be refused again.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """One page of a search: ids in the order asked for, and how many match in all.
@@ -386,5 +405,3 @@ class RateLimit(Protocol):
     async def hit(self, what: str, who: str) -> None:
         """Count one attempt at `what` by `who`, or raise `TooMany`. `who` is never kept in plaintext."""
         ...
-
-

@@ -95,6 +95,13 @@ class Attempt:
             self.outcome = Outcome.UNKNOWN if unknown else Outcome.FAILED
             self.reason = reason_of(cause)
 
+    def withhold(self, record: UUID, reason: Reason) -> None:
+        """Take back a record that turned out not to be for the actor: from a list, or as a refusal of the whole."""
+        if self.patient is not None:
+            self.refuse(reason)
+        else:
+            self.ids = tuple(one for one in self.ids if one != record)
+
     def covers(self, resource: Resource, record: UUID) -> bool:
         """Tell whether this attempt accounts for the disclosure or change of `record`."""
         return self.outcome is Outcome.SUCCEEDED and self.resource is resource and record in self.ids
@@ -119,3 +126,13 @@ _REASONS: tuple[tuple[type[BaseException], Reason], ...] = (
 def reason_of(cause: BaseException) -> Reason:
     """Return the reason code that stands for an exception."""
     return next((reason for kind, reason in _REASONS if isinstance(cause, kind)), Reason.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event as the trail keeps it: its canonical bytes, their leaf hash and the MAC over it, 32 bytes each."""
+
+    event: AuditEvent
+    encoded: bytes = field(repr=False)
+    leaf: bytes
+    mac: bytes

@@ -18,7 +18,9 @@
     │   ├── PoolExhausted        no database connection became free in time
     │   ├── TrailUnavailable     the audit trail cannot be written, so nothing may be shown
     │   └── OutcomeUnknown       the connection broke in COMMIT; the idempotency key resolves it
+    ├── StorageFailed            the database refused a statement for a reason nobody foresaw
     ├── CannotOpen               a sealed value was altered, moved, or its key is gone
+    ├── NotCanonical             bytes that are said to be an audit event are not one
     ├── UnauditedAccess          a unit of work would have ended without an event for what it did
     └── Misconfigured            a setting, key or privilege is missing or unsafe; says what to do
 
@@ -157,10 +159,27 @@ class OutcomeUnknown(Unavailable):
     code = "outcome-unknown"
 
 
+class StorageFailed(ClarityError):
+    """The database refused a statement."""
+
+    code = "storage-failed"
+
+    def __init__(self, state: str) -> None:
+        """Carry the SQLSTATE or the name of SQLite's result code, and nothing of the statement."""
+        super().__init__(f"The database refused a statement ({state}).")
+        self.state = state
+
+
 class CannotOpen(ClarityError):
     """A sealed value does not open: it was altered, moved, or its key is gone."""
 
     code = "cannot-open"
+
+
+class NotCanonical(ClarityError):
+    """These bytes are not the canonical encoding of an audit event."""
+
+    code = "not-canonical"
 
 
 class UnauditedAccess(ClarityError):

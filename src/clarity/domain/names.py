@@ -10,7 +10,19 @@ from clarity.domain.values import Confidential, allow_text, require_few
 
 # Letters that Unicode does not decompose into a base letter and a mark, though readers take them for one.
 _LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h", "ŧ": "t", "ŋ": "n"}
+    {
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "æ": "ae",
+        "œ": "oe",
+        "ı": "i",
+        "ħ": "h",
+        "ŧ": "t",
+        "ŋ": "n",
+    }
 )
 _DROPPED = dict.fromkeys(map(ord, "'’‘ʼʻ`´.,·\u0640\u200b\u200c\u200d\u2060\ufeff"))
 _SPACED = dict.fromkeys(map(ord, "-‐‑‒–—−_/\u00ad"), " ")

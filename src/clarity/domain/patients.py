@@ -1,7 +1,8 @@
 """Patients: the person, what is known about them, and how a search describes them."""
 
+import json
 import unicodedata
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import IntFlag, StrEnum
 from typing import Self
@@ -122,7 +123,16 @@ class Patient:
         """Raise `Invalid` naming the first field that breaks a rule."""
         if not self.names:
             raise Invalid("names", "a patient needs a name")
-        for name in ("names", "identifiers", "telecoms", "addresses", "languages", "contacts", "insurances", "sources"):
+        for name in (
+            "names",
+            "identifiers",
+            "telecoms",
+            "addresses",
+            "languages",
+            "contacts",
+            "insurances",
+            "sources",
+        ):
             require_few(name, getattr(self, name))
         allow_text("notes", self.notes, at_most=MAX_NOTES)
         allow_text("mothers_maiden_name", self.mothers_maiden_name, at_most=200)
@@ -176,13 +186,26 @@ class Patient:
 
         Names and date of birth stay: a record without them belongs to nobody.
         """
-        blank = {name: _DEFAULTS[name] for name, bit in FIELD_BITS.items() if name in _DEFAULTS and bit not in shown}
+        blank = {
+            name: default
+            for name, default in _DEFAULTS.items()
+            if FIELD_BITS[name] not in shown and getattr(self, name) != default
+        }
         return replace(self, **blank) if blank else self
 
     def with_hidden_of(self, original: Self, shown: PatientField) -> Self:
         """Return this patient with the fields outside `shown` as they are in `original`."""
         hidden = {name: getattr(original, name) for name, bit in FIELD_BITS.items() if bit not in shown}
         return replace(self, **hidden) if hidden else self
+
+    @property
+    def filled(self) -> PatientField:
+        """The fields that say something."""
+        filled = PatientField.NAMES | PatientField.BORN
+        for name, default in _DEFAULTS.items():
+            if getattr(self, name) != default:
+                filled |= FIELD_BITS[name]
+        return filled
 
     def changed_from(self, original: Self) -> PatientField:
         """Return the fields in which this patient differs from `original`."""
@@ -200,11 +223,9 @@ def called_by(names: tuple[HumanName, ...]) -> HumanName:
 
 FIELD_BITS = {bit.name.lower(): bit for bit in PatientField if bit.name is not None}
 _DEFAULTS = {
-    item.name: item.default
-    for item in fields(Patient)
-    if item.name in FIELD_BITS and item.name not in {"names", "born"}
+    item.name: item.default for item in fields(Patient) if item.name in FIELD_BITS and item.default is not MISSING
 }
-ALL_FIELDS = PatientField(sum(PatientField))
+ALL_FIELDS = ~PatientField(0)
 DEMOGRAPHICS = ALL_FIELDS & ~(PatientField.NOTES | PatientField.RACE | PatientField.ETHNICITY)
 
 
@@ -272,6 +293,13 @@ class PatientQuery(Confidential):
         """The folded fragments of a name a match must have."""
         return fragments_of(self.name)
 
+    @property
+    def normalised(self) -> bytes:
+        """What is asked, in one spelling for each meaning: the same for two searches that cannot differ."""
+        asked = {item.name: str(value) for item in fields(self) if (value := getattr(self, item.name)) != item.default}
+        asked["name"] = " ".join(sorted(self.fragments))
+        return json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PatientCard(Confidential):
@@ -284,7 +312,9 @@ class PatientCard(Confidential):
 
     def matches(self, query: PatientQuery, today: date) -> bool:
         """Tell whether this patient meets the conditions of `query` that only the content can answer."""
-        return self._has_age(query, today) and self._is_born(query) and self._is_named(query) and self._is_numbered(query)
+        return (
+            self._has_age(query, today) and self._is_born(query) and self._is_named(query) and self._is_numbered(query)
+        )
 
     def sort_key(self, query: PatientQuery) -> tuple[str, ...]:
         """Return what the patient is ordered by, ties broken by id. Only keys of one query compare."""

@@ -1,0 +1,225 @@
+"""The use-cases on patient records."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+from uuid import UUID
+
+from clarity.application.admission import Admitted, admit, admit_each, admit_new, require_right
+from clarity.application.pages import Page, page_size
+from clarity.application.ports import (
+    Answered,
+    BeginReading,
+    BeginWork,
+    Clock,
+    Cursors,
+    PatientFilter,
+    PatientSearch,
+    RateLimit,
+    Revision,
+    Work,
+)
+from clarity.application.retry import retrying
+from clarity.domain.access import Action, Actor, Reach, Reason, right_to, scope_of
+from clarity.domain.audit import Attempt, Outcome
+from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, StaleWrite
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.patients import FIELD_BITS, Patient, PatientField, PatientQuery
+from clarity.domain.records import Resource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatKey:
+    """The idempotency key a client sent, with the bytes of the request it belongs to."""
+
+    key: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PatientService:
+    """The use-cases on patient records. Each is one unit of work and leaves an audit event."""
+
+    begin: BeginWork
+    reading: BeginReading
+    search_index: PatientSearch
+    cursors: Cursors
+    limits: RateLimit
+    now: Clock
+
+    @retrying
+    async def register(self, actor: Actor, patient: Patient, *, repeat: RepeatKey | None = None) -> Patient:
+        """Register a new patient and return them as version 1.
+
+        With `repeat`, a request that comes again finds what the first one made. Raises `Forbidden` unless the
+        actor may see everybody's demographics, since `DuplicateMrn` tells that somebody has this MRN.
+        """
+        async with self.begin() as work:
+            if repeat and (answered := await work.idempotency_keys.find(actor.id, repeat.key, repeat.request)):
+                sealed = await work.patients.get(PatientId(answered.record))
+                return work.patients.open(admit(work, actor, Action.VIEW, sealed, at=self.now()))
+            admit_new(work, actor, Action.REGISTER, Resource.PATIENT, patient.id, at=self.now())
+            _require_fields(patient.filled, right_to(actor.role, Action.REGISTER).fields)
+            await _require_practitioners(work, patient.care_team)
+            saved = await work.patients.add(patient)
+            if repeat:
+                answered = Answered(record=saved.id, version=saved.version)
+                await work.idempotency_keys.add(actor.id, repeat.key, repeat.request, answered)
+            return saved
+
+    async def view(self, actor: Actor, patient_id: PatientId) -> Patient:
+        """Return one patient.
+
+        Raises `NotFound` if there is none, or if `actor` may not know that there is one.
+        """
+        async with self.reading() as work:
+            sealed = await work.patients.get(patient_id)
+            admitted = admit(work, actor, Action.VIEW, sealed, at=self.now())
+            return work.patients.open(admitted)
+
+    @retrying
+    async def change(
+        self, actor: Actor, patient_id: PatientId, edit: Callable[[Patient], Patient], *, version: int
+    ) -> Patient:
+        """Let `edit` change a patient as the actor sees them, and return the outcome.
+
+        What the actor does not see stays as it is, and an edit that changes nothing makes no new version.
+        Raises `NotFound` as `view` does, `StaleWrite` unless the record is at `version`, `Invalid` for a field
+        that is not the actor's to change, `Forbidden` for an identifier without the right to change those.
+        """
+        async with self.begin() as work:
+            admitted, patient = await self._open(work, actor, Action.CHANGE, patient_id, version)
+            edited = edit(patient)
+            changed = edited.changed_from(patient)
+            _require_fields(changed, admitted.fields & ~PatientField.CARE_TEAM)
+            if PatientField.IDENTIFIERS in changed:
+                require_right(admitted.attempt, Action.CHANGE_IDENTIFIERS)
+            return await work.patients.save(edited) if changed else patient
+
+    @retrying
+    async def change_care_team(
+        self, actor: Actor, patient_id: PatientId, care_team: frozenset[PractitionerId], *, version: int
+    ) -> Patient:
+        """Make `care_team` the patient's care team. Raises as `change` does."""
+        async with self.begin() as work:
+            _, patient = await self._open(work, actor, Action.CHANGE_CARE_TEAM, patient_id, version)
+            await _require_practitioners(work, care_team - patient.care_team)
+            if care_team == patient.care_team:
+                return patient
+            return await work.patients.save(replace(patient, care_team=care_team))
+
+    @retrying
+    async def discharge(self, actor: Actor, patient_id: PatientId, day: date, *, version: int) -> Patient:
+        """Discharge a patient as of `day`. Raises as `change` does, and `Conflict` if already discharged."""
+        async with self.begin() as work:
+            _, patient = await self._open(work, actor, Action.DISCHARGE, patient_id, version)
+            return await work.patients.save(patient.discharge(day))
+
+    @retrying
+    async def delete(self, actor: Actor, patient_id: PatientId) -> None:
+        """Turn a record into a tombstone: nobody reaches it any more, its history stays."""
+        async with self.begin() as work:
+            sealed = await work.patients.get(patient_id)
+            admitted = admit(work, actor, Action.DELETE, sealed, at=self.now())
+            await work.patients.delete(work.patients.open(admitted))
+
+    async def history(
+        self, actor: Actor, patient_id: PatientId, *, before: int | None = None, at_most: int = 20
+    ) -> tuple[Revision, ...]:
+        """Return the versions of a record below `before`, the newest first. Raises `NotFound` as `view` does."""
+        async with self.reading(snapshot=True) as work:
+            sealed = await work.patients.get(patient_id)
+            admitted = admit(work, actor, Action.VIEW_HISTORY, sealed, at=self.now())
+            return tuple(await work.patients.history(admitted, before=before, at_most=page_size(at_most)))
+
+    async def list(
+        self, actor: Actor, conditions: PatientFilter, *, cursor: str = "", at_most: int = 50
+    ) -> Page[Patient]:
+        """Return the patients the actor may see, in the order they were registered."""
+        context = b"list" + actor.id.bytes + repr(conditions).encode()
+        after = PatientId(UUID(bytes=self.cursors.open(cursor, context))) if cursor else None
+        size = page_size(at_most)
+        async with self.reading(snapshot=True) as work:
+            attempt = self._attempt(work, actor, Action.LIST)
+            scope = scope_of(actor, Action.LIST)
+            sealed = await work.patients.find_page(scope, conditions, after=after, at_most=size + 1)
+            count = await work.patients.count(scope, conditions)
+            items = self._open_each(work, admit_each(attempt, sealed[:size]))
+        more = len(sealed) > size
+        next_cursor = self.cursors.seal(sealed[size - 1].id.bytes, context) if more else ""
+        return Page(items=items, next_cursor=next_cursor, count=count)
+
+    async def search(self, actor: Actor, query: PatientQuery, *, cursor: str = "", at_most: int = 50) -> Page[Patient]:
+        """Return the patients the actor may see that match `query`, in its order.
+
+        Raises `Forbidden` for a social security number without the right to search by it, and `TooMany` if
+        that is done too often.
+        """
+        action = Action.SEARCH_BY_SSN if query.ssn else Action.SEARCH
+        context = b"search" + actor.id.bytes + query.normalised
+        after = tuple(json.loads(self.cursors.open(cursor, context))) if cursor else None
+        async with self.reading(snapshot=True) as work:
+            attempt = self._attempt(work, actor, action)
+            attempt.query_mac = work.query_mac(query.normalised)
+            if query.ssn:
+                await self._require_ssn_search(attempt)
+            found = await self.search_index.find(
+                work, scope_of(actor, action), query, after=after, at_most=page_size(at_most)
+            )
+            for patient in found.unopened:
+                self._note_broken(work, attempt, patient)
+            items = self._open_each(work, admit_each(attempt, await work.patients.get_many(found.patients)))
+        next_cursor = self.cursors.seal(json.dumps(found.keys[-1]).encode(), context) if found.more else ""
+        return Page(items=items, next_cursor=next_cursor, count=found.count, exact=found.exact)
+
+    async def _open(
+        self, work: Work, actor: Actor, action: Action, patient_id: PatientId, version: int
+    ) -> tuple[Admitted, Patient]:
+        """Open a record to change it; raises `StaleWrite` unless it is at `version`."""
+        sealed = await work.patients.get(patient_id)
+        admitted = admit(work, actor, action, sealed, at=self.now())
+        patient = work.patients.open(admitted)
+        if patient.version != version:
+            raise StaleWrite
+        return admitted, patient
+
+    def _attempt(self, work: Work, actor: Actor, action: Action) -> Attempt:
+        """Note the attempt at a list. A role without any right gets an empty one, as if there were nobody."""
+        attempt = work.note(Attempt(actor=actor, action=action, at=self.now()))
+        if right_to(actor.role, action).reach is Reach.NONE:
+            attempt.refuse(Reason.NO_SUCH_RIGHT)
+        return attempt
+
+    def _open_each(self, work: Work, admitted: Iterable[Admitted]) -> tuple[Patient, ...]:
+        """Open what was admitted; a record that does not open is left out and noted as failed."""
+        patients = []
+        for entry in admitted:
+            try:
+                patients.append(work.patients.open(entry))
+            except CannotOpen:
+                self._note_broken(work, entry.attempt, entry.record.patient)
+            except NotFound:
+                continue
+        return tuple(patients)
+
+    def _note_broken(self, work: Work, attempt: Attempt, patient: PatientId) -> None:
+        attempt.withhold(patient, Reason.CANNOT_OPEN)
+        broken = Attempt(actor=attempt.actor, action=attempt.action, at=attempt.at, patient=patient, ids=(patient,))
+        work.note(broken).fail(CannotOpen())
+
+    async def _require_ssn_search(self, attempt: Attempt) -> None:
+        if attempt.outcome is not Outcome.SUCCEEDED:
+            raise Forbidden
+        await self.limits.hit("ssn-search", str(attempt.actor.id))
+
+
+def _require_fields(wanted: PatientField, allowed: PatientField) -> None:
+    for name, bit in FIELD_BITS.items():
+        if bit in wanted and bit not in allowed:
+            raise Invalid(name, "is not yours to set")
+
+
+async def _require_practitioners(work: Work, practitioners: frozenset[PractitionerId]) -> None:
+    if practitioners and len(await work.practitioners.find(sorted(practitioners))) != len(practitioners):
+        raise Invalid("care_team", "names a practitioner who is not known here")

@@ -1,0 +1,23 @@
+"""The use-cases as one bundle: what the API and the command line are given to work with."""
+
+from dataclasses import dataclass
+
+from clarity.application.accounts import AccountService
+from clarity.application.imports import ImportService
+from clarity.application.patients import PatientService
+from clarity.application.ports import Clock, NewId
+from clarity.application.practitioners import PractitionerService
+from clarity.application.sessions import SessionService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Every use-case of a running practice, and the clock and ids it goes by."""
+
+    patients: PatientService
+    practitioners: PractitionerService
+    accounts: AccountService
+    sessions: SessionService
+    imports: ImportService
+    now: Clock
+    new_id: NewId

@@ -1,0 +1,116 @@
+"""The trail in the database: rows that are only ever added."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, Insert, SmallInteger
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from clarity.domain.audit import Entry
+from clarity.persistence.errors import translated
+from clarity.persistence.tables import Base
+
+
+class AuditEventRow(Base):
+    """An audit event. `encoded` is the event; the other columns repeat parts of it to find it by.
+
+    There are no foreign keys: an event outlives what it is about, and may be about what never existed.
+    """
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index(None, "patient_id", "at"), Index(None, "actor_id", "at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    actor_id: Mapped[UUID]
+    role: Mapped[int] = mapped_column(SmallInteger)
+    action: Mapped[int] = mapped_column(SmallInteger)
+    resource: Mapped[int] = mapped_column(SmallInteger)
+    outcome: Mapped[int] = mapped_column(SmallInteger)
+    patient_id: Mapped[UUID | None]
+    request_id: Mapped[UUID]
+    encoded: Mapped[bytes]
+    leaf: Mapped[bytes]
+    mac: Mapped[bytes]
+
+
+class AuditSubjectRow(Base):
+    """That an event is about a record among several, so that "who saw this patient" finds lists too."""
+
+    __tablename__ = "audit_subjects"
+
+    record_id: Mapped[UUID] = mapped_column(primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
+def _event_values(entry: Entry) -> dict[str, Any]:
+    event = entry.event
+    return {
+        "id": event.id,
+        "at": event.at,
+        "actor_id": event.actor,
+        "role": int(event.role),
+        "action": int(event.action),
+        "resource": int(event.resource),
+        "outcome": int(event.outcome),
+        "patient_id": event.patient,
+        "request_id": event.request,
+        "encoded": entry.encoded,
+        "leaf": entry.leaf,
+        "mac": entry.mac,
+    }
+
+
+_INSERTS: dict[str, Callable[[type[Base]], Insert]] = {
+    "postgresql": lambda rows: postgresql.insert(rows).on_conflict_do_nothing(),
+    "sqlite": lambda rows: sqlite.insert(rows).on_conflict_do_nothing(),
+}
+
+
+async def append(session: AsyncSession | AsyncConnection, dialect: str, entries: Sequence[Entry]) -> None:
+    """Add events to the trail; those that are there already stay as they are."""
+    insert = _INSERTS[dialect]
+    if entries:
+        await session.execute(insert(AuditEventRow), [_event_values(entry) for entry in entries])
+    subjects = [
+        {"record_id": record, "event_id": entry.event.id}
+        for entry in entries
+        if entry.event.patient is None
+        for record in entry.event.ids
+    ]
+    if subjects:
+        await session.execute(insert(AuditSubjectRow), subjects)
+
+
+@dataclass(slots=True)
+class SqlEventStore:
+    """The trail's own connection, outside the pool. A connection that broke is closed and made anew."""
+
+    connect: Callable[[], Awaitable[AsyncConnection]]
+    turn: Callable[[], AbstractAsyncContextManager[None]]
+    dialect: str
+    _connection: AsyncConnection | None = field(default=None, init=False)
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Add events durably. Raises `Unavailable` if that may work later; sending them again is harmless."""
+        try:
+            with translated():
+                connection = self._connection = self._connection or await self.connect()
+                async with self.turn(), connection.begin():
+                    await append(connection, self.dialect, entries)
+        except BaseException:
+            # Whatever state the connection is in, a new one starts clean.
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the connection; `append` makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()

@@ -1,0 +1,122 @@
+"""What the database's errors mean. They are told by SQLSTATE and constraint, and never passed on themselves."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from clarity.domain.errors import (
+    ClarityError,
+    Conflict,
+    DuplicateEmail,
+    DuplicateIdentifier,
+    DuplicateMrn,
+    PoolExhausted,
+    StaleWrite,
+    StorageFailed,
+    Transient,
+    Unavailable,
+)
+from clarity.persistence.tables import Base
+
+_MEANING: dict[str, type[ClarityError]] = {
+    "uq_patient_identifiers_mrn_a": DuplicateMrn,
+    "uq_patient_identifiers_mrn_b": DuplicateMrn,
+    "uq_patient_identifiers_source_a": DuplicateIdentifier,
+    "uq_patient_identifiers_source_b": DuplicateIdentifier,
+    "uq_practitioner_identifiers_source_a": DuplicateIdentifier,
+    "uq_practitioner_identifiers_source_b": DuplicateIdentifier,
+    "uq_accounts_email_generation_a_email_digest_a": DuplicateEmail,
+    "uq_accounts_email_generation_b_email_digest_b": DuplicateEmail,
+    # Two writers began from one version, and the other was first to keep it.
+    "pk_record_versions": StaleWrite,
+    # Another request is being answered under this very key; trying again finds its answer.
+    "pk_idempotency_keys": Transient,
+}
+
+# PostgreSQL, appendix A; the prefix of two characters stands for the class.
+_STATES: dict[str, type[ClarityError]] = {
+    "40": Transient,  # serialization failure, deadlock
+    "55P03": Transient,  # lock not available
+    "0A000": Transient,  # a cached statement invalidated by DDL
+    "08": Unavailable,  # connection exceptions
+    "53": Unavailable,  # out of connections, memory or disk
+    "57": Unavailable,  # cancelled at its time limit, shutting down, starting up
+    "25006": Unavailable,  # a standby that became read-only
+    "SQLITE_BUSY": Transient,
+    "SQLITE_LOCKED": Transient,
+    "SQLITE_FULL": Unavailable,
+    "SQLITE_IOERR": Unavailable,
+    "SQLITE_CANTOPEN": Unavailable,
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the domain error that a database error stands for; let every other error pass.
+
+    The driver's own error is dropped: its message may carry values of the row.
+    """
+    try:
+        yield
+    except IntegrityError as exc:
+        meaning = _MEANING.get(broken_constraint(exc), Conflict)
+        raise meaning from None
+    except PoolTimeout:
+        raise PoolExhausted from None
+    except DBAPIError as exc:
+        raise _meaning_of(exc) from None
+    except (ConnectionError, TimeoutError):
+        raise Unavailable from None
+
+
+def is_disconnect(exc: BaseException) -> bool:
+    """Tell whether a statement failed because its connection broke, so that its outcome is not known."""
+    if isinstance(exc, DBAPIError):
+        return exc.connection_invalidated or isinstance(exc, InterfaceError) or state_of(exc).startswith(("08", "57P"))
+    return isinstance(exc, ConnectionError | TimeoutError)
+
+
+def state_of(exc: DBAPIError) -> str:
+    """Return the SQLSTATE, the name of SQLite's result code, or "" if the driver gave neither."""
+    cause = getattr(exc.orig, "__cause__", None) or exc.orig
+    return str(getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or "")
+
+
+def broken_constraint(exc: IntegrityError) -> str:
+    """Return the name of the constraint or unique index that was broken, or "" if the database does not say."""
+    cause = getattr(exc.orig, "__cause__", None) or exc.orig
+    if isinstance(cause, sqlite3.Error):
+        return _named_by_sqlite(cause)
+    return str(getattr(cause, "constraint_name", None) or "")
+
+
+def _meaning_of(exc: DBAPIError) -> ClarityError:
+    state = state_of(exc)
+    for length in (len(state), 14, 13, 12, 11, 5, 2):
+        if meaning := _STATES.get(state[:length]):
+            return meaning()
+    return Unavailable() if exc.connection_invalidated else StorageFailed(state or type(exc.orig).__name__)
+
+
+def _named_by_sqlite(cause: sqlite3.Error) -> str:
+    """Return the name that the tables give to what SQLite calls "patients.id, patients.version".
+
+    SQLite reports no constraint names, only the columns; those are schema and hold no data.
+    """
+    columns = str(cause).rpartition(": ")[2]
+    return _names_by_columns().get(columns, "")
+
+
+def _names_by_columns() -> dict[str, str]:
+    names: dict[str, str] = {}
+    for table in Base.metadata.tables.values():
+        unique = [index for index in table.indexes if index.unique]
+        constraints = [item for item in table.constraints if isinstance(item, UniqueConstraint | PrimaryKeyConstraint)]
+        for item in (*unique, *constraints):
+            columns = ", ".join(f"{table.name}.{column.name}" for column in item.columns)
+            names[columns] = str(item.name)
+    return names

@@ -1,0 +1,134 @@
+"""Exact look-ups: the blind indexes of a record's identifiers, kept in step with its versions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy import Index, Select, and_, false, insert, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from clarity.application.ports import NewId
+from clarity.domain.errors import Invalid
+from clarity.domain.identifiers import IndexKind, IndexTerm
+from clarity.persistence.tables import UNTRACKED, IdentifierColumns
+from clarity.security.blind_index import IndexValue
+
+
+class BlindIndexing(Protocol):
+    """What persistence needs of the blind index."""
+
+    def candidates(self, kind: IndexKind, text: str) -> tuple[IndexValue, ...]:
+        """Return the digests under every live index root, newest first; raises `Invalid` if the text says nothing."""
+        ...
+
+
+def identifier_indexes(table: str) -> tuple[Index, ...]:
+    """Return the indexes of a table of identifiers: one for look-ups and one for each unique kind, for each slot.
+
+    The orders of the columns differ, because SQLite tells a broken index by its columns alone.
+    """
+    return tuple(
+        index
+        for slot in ("a", "b")
+        for index in (
+            Index(None, f"digest_{slot}", f"generation_{slot}", "kind"),
+            _unique(f"uq_{table}_mrn_{slot}", IndexKind.MRN, "kind", f"generation_{slot}", f"digest_{slot}"),
+            _unique(f"uq_{table}_source_{slot}", IndexKind.SOURCE, f"generation_{slot}", f"digest_{slot}", "kind"),
+        )
+    )
+
+
+def _unique(name: str, kind: IndexKind, *columns: str) -> Index:
+    holds = text(f"kind = {kind.value} AND until_version IS NULL")
+    return Index(name, *columns, unique=True, postgresql_where=holds, sqlite_where=holds)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierTable:
+    """The identifiers of one kind of record. `rows` is its table, `owner` the column that names the record."""
+
+    rows: type[IdentifierColumns]
+    owner: str
+    index: BlindIndexing
+    new_id: NewId
+
+    def owners_of(self, *terms: IndexTerm) -> Select[UUID]:
+        """Return the select of the records that have any of `terms` now."""
+        rows = self.rows
+        matches = [
+            condition
+            for term in terms
+            for value in self._candidates(term)
+            for condition in (
+                and_(
+                    rows.digest_a == value.digest,
+                    rows.generation_a == value.generation,
+                    rows.kind == term.kind,
+                ),
+                and_(
+                    rows.digest_b == value.digest,
+                    rows.generation_b == value.generation,
+                    rows.kind == term.kind,
+                ),
+            )
+        ]
+        return select(getattr(rows, self.owner)).where(rows.until_version.is_(None), or_(false(), *matches))
+
+    async def change(
+        self,
+        session: AsyncSession,
+        owner: UUID,
+        *,
+        before: Iterable[IndexTerm],
+        after: Iterable[IndexTerm],
+        version: int,
+    ) -> None:
+        """Give `owner` the identifiers `after` instead of `before` as of its `version`.
+
+        Breaks a unique index if one is taken.
+        """
+        old, new = self._digests(before), self._digests(after)
+        await self._retire(session, owner, [term for key, (term, _) in old.items() if key not in new], version)
+        values = [
+            {
+                "id": self.new_id(),
+                self.owner: owner,
+                "kind": int(term.kind),
+                "generation_a": value.generation,
+                "digest_a": value.digest,
+                "since_version": version,
+            }
+            for key, (term, value) in new.items()
+            if key not in old
+        ]
+        if values:
+            await session.execute(insert(self.rows), values)
+
+    async def _retire(self, session: AsyncSession, owner: UUID, terms: Iterable[IndexTerm], version: int) -> None:
+        rows = self.rows
+        digests = [value.digest for term in terms for value in self._candidates(term)]
+        if digests:
+            statement = update(rows).where(
+                getattr(rows, self.owner) == owner,
+                rows.until_version.is_(None),
+                or_(rows.digest_a.in_(digests), rows.digest_b.in_(digests)),
+            )
+            await session.execute(statement.values(until_version=version), execution_options=UNTRACKED)
+
+    def _digests(self, terms: Iterable[IndexTerm]) -> dict[bytes, tuple[IndexTerm, IndexValue]]:
+        """Return each digest once: two spellings of one telephone number are one identifier.
+
+        What normalises to nothing ("n/a" as a telephone number) is kept in the record but cannot be found.
+        """
+        found = {}
+        for term in terms:
+            for value in self._candidates(term)[:1]:
+                found[value.digest] = (term, value)
+        return found
+
+    def _candidates(self, term: IndexTerm) -> tuple[IndexValue, ...]:
+        try:
+            return self.index.candidates(term.kind, term.text)
+        except Invalid:
+            return ()

@@ -1,0 +1,86 @@
+"""What one unit of work tried, disclosed and changed, and whether the trail will say so."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from uuid import UUID
+
+from clarity.application.ports import NewId
+from clarity.domain.audit import MAX_IDS, Attempt, AuditEvent
+from clarity.domain.errors import UnauditedAccess
+from clarity.domain.ids import EventId
+from clarity.domain.records import Resource
+from clarity.persistence.tables import Stamp
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The books of one unit of work. Repositories enter what they hand out and write; nothing leaves unbalanced."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    touched: set[tuple[Resource, UUID]] = field(default_factory=set)
+
+    def note(self, attempt: Attempt) -> Attempt:
+        """Remember an attempt."""
+        self.attempts.append(attempt)
+        return attempt
+
+    def stamp(self) -> Stamp:
+        """Return who writes and when, from the newest attempt; raises `UnauditedAccess` if nothing was attempted."""
+        if not self.attempts:
+            raise UnauditedAccess
+        return Stamp(at=self.attempts[-1].at, by=self.attempts[-1].actor.id)
+
+    def disclose(self, resource: Resource, record: UUID) -> None:
+        """Enter that a record is handed out."""
+        self.touched.add((resource, record))
+
+    def change(
+        self, resource: Resource, record: UUID, *, version: int = 0, sealed: bytes = b"", fields: int = 0
+    ) -> None:
+        """Enter that a record was written, and complete the attempt that is about it alone."""
+        self.touched.add((resource, record))
+        for attempt in self.attempts:
+            if attempt.covers(resource, record) and attempt.ids == (record,):
+                attempt.version, attempt.fields = version, fields
+                attempt.sealed_digest = sha256(sealed).digest() if sealed else b""
+
+    def fail(self, cause: BaseException) -> None:
+        """End every attempt that the policy did not refuse as failed."""
+        for attempt in self.attempts:
+            attempt.fail(cause)
+
+    def check(self) -> None:
+        """Raise `UnauditedAccess` if a record was handed out or written that no attempt accounts for."""
+        for resource, record in self.touched:
+            if not any(attempt.covers(resource, record) for attempt in self.attempts):
+                raise UnauditedAccess
+
+    def events(self, new_id: NewId) -> list[AuditEvent]:
+        """Return the attempts as the trail takes them."""
+        return [_event_of(attempt, EventId(new_id())) for attempt in self.attempts]
+
+
+def _event_of(attempt: Attempt, event: EventId) -> AuditEvent:
+    many = len(attempt.ids) > MAX_IDS
+    actor = attempt.actor
+    return AuditEvent(
+        id=event,
+        at=attempt.at,
+        actor=actor.id,
+        role=actor.role,
+        operator=actor.operator,
+        purpose=actor.purpose,
+        action=attempt.action,
+        resource=attempt.resource,
+        patient=attempt.patient,
+        ids=() if many else attempt.ids,
+        ids_count=len(attempt.ids),
+        ids_digest=sha256(b"".join(sorted(record.bytes for record in attempt.ids))).digest() if many else b"",
+        outcome=attempt.outcome,
+        reason=attempt.reason,
+        request=actor.request,
+        fields=attempt.fields,
+        version=attempt.version,
+        sealed_digest=attempt.sealed_digest,
+        query_mac=attempt.query_mac,
+    )

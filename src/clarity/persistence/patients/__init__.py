@@ -1,0 +1,1 @@
+"""Patients: their tables, their mapping and their queries."""

@@ -1,0 +1,45 @@
+"""The permanent numbers of tables and sealed columns.
+
+A ciphertext is bound to the numbers of its table and column, so a number is never changed and never used
+again. Tables of applications built on this package take numbers from `FIRST_FREE` on with `register`.
+"""
+
+from typing import NamedTuple
+
+FIRST_FREE = 10_000
+
+
+class SealedColumn(NamedTuple):
+    """Where a ciphertext belongs, as numbers."""
+
+    table: int
+    column: int
+
+
+_TABLES = {"patients": 1, "practitioners": 2, "accounts": 3}
+_COLUMNS = {
+    ("patients", "sealed"): 1,
+    ("practitioners", "sealed"): 1,
+    ("accounts", "email"): 1,
+    ("accounts", "name"): 2,
+    ("accounts", "password_hash"): 3,
+}
+
+
+def register(table: str, number: int, *, columns: tuple[str, ...] = ("sealed",)) -> None:
+    """Give a table of your own its permanent `number`, and its sealed columns theirs in order from 1.
+
+    Raises `ValueError` if the number is below `FIRST_FREE` or either is taken.
+    """
+    if number < FIRST_FREE or number in _TABLES.values() or table in _TABLES:
+        message = (
+            f"table {table!r} or its number {number} is reserved or taken; numbers of your own begin at {FIRST_FREE}"
+        )
+        raise ValueError(message)
+    _TABLES[table] = number
+    _COLUMNS.update({(table, column): position for position, column in enumerate(columns, start=1)})
+
+
+def number_of(table: str, column: str = "sealed") -> SealedColumn:
+    """Return the numbers of a sealed column; raises `KeyError` if it was never registered."""
+    return SealedColumn(_TABLES[table], _COLUMNS[table, column])

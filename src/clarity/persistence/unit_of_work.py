@@ -1,0 +1,217 @@
+"""Units of work: what is done in one is done and audited together, or not at all. Nobody else commits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from clarity.application.ports import NewId, Trail
+from clarity.domain.audit import Attempt, AuditEvent, Entry
+from clarity.domain.errors import OutcomeUnknown, TrailUnavailable
+from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
+from clarity.persistence.audit import append
+from clarity.persistence.errors import is_disconnect, translated
+from clarity.persistence.idempotency import SqlIdempotencyKeys
+from clarity.persistence.identifiers import BlindIndexing, IdentifierTable
+from clarity.persistence.keys import DataKeys
+from clarity.persistence.ledger import Ledger
+from clarity.persistence.patients.mapping import PatientMapper
+from clarity.persistence.patients.repository import SqlPatientRepository
+from clarity.persistence.patients.tables import PatientIdentifierRow
+from clarity.persistence.practitioners import PractitionerIdentifierRow, SqlPractitionerRepository
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
+class Database(Protocol):
+    """What units of work need of the engines."""
+
+    @property
+    def writing(self) -> Sessions:
+        """Sessions with a transaction."""
+        ...
+
+    @property
+    def reading(self) -> Sessions:
+        """Sessions in which each statement stands alone."""
+        ...
+
+    @property
+    def snapshot(self) -> Sessions:
+        """Sessions that read the database as it was at their first statement."""
+        ...
+
+    @property
+    def dialect_name(self) -> str:
+        """Return "postgresql" or "sqlite"."""
+        ...
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait until this process may write: SQLite takes one writer at a time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the repositories of every unit of work share."""
+
+    keys: DataKeys
+    index: BlindIndexing
+    new_id: NewId
+    certify: Callable[[AuditEvent], Entry]
+    query_mac: Callable[[bytes], bytes]
+    patients: PatientMapper
+    patient_identifiers: IdentifierTable
+    practitioner_identifiers: IdentifierTable
+
+    @classmethod
+    def of(
+        cls,
+        keys: DataKeys,
+        index: BlindIndexing,
+        new_id: NewId,
+        certify: Callable[[AuditEvent], Entry],
+        query_mac: Callable[[bytes], bytes],
+    ) -> "Tools":
+        """Build the mappers and identifier tables once."""
+        return cls(
+            keys=keys,
+            index=index,
+            new_id=new_id,
+            certify=certify,
+            query_mac=query_mac,
+            patients=PatientMapper.using(keys),
+            patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
+            practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
+        )
+
+
+class SqlWork:
+    """`Work` over one session. A repository is made when it is first asked for."""
+
+    def __init__(self, session: AsyncSession, tools: Tools, ledger: Ledger) -> None:
+        self._session = session
+        self._tools = tools
+        self._ledger = ledger
+
+    @cached_property
+    def patients(self) -> SqlPatientRepository:
+        """The patient records."""
+        return SqlPatientRepository(self._session, self._tools.patients, self._tools.patient_identifiers, self._ledger)
+
+    @cached_property
+    def practitioners(self) -> SqlPractitionerRepository:
+        """The practitioners."""
+        return SqlPractitionerRepository(self._session, self._tools.practitioner_identifiers, self._ledger)
+
+    @cached_property
+    def accounts(self) -> SqlAccountRepository:
+        """The accounts."""
+        return SqlAccountRepository(self._session, self._tools.index, self._ledger.stamp)
+
+    @cached_property
+    def sessions(self) -> SqlSessionRepository:
+        """The log-ins."""
+        return SqlSessionRepository(self._session)
+
+    @cached_property
+    def idempotency_keys(self) -> SqlIdempotencyKeys:
+        """The idempotency keys."""
+        return SqlIdempotencyKeys(self._session, self._ledger, self._tools.query_mac)
+
+    def note(self, attempt: Attempt) -> Attempt:
+        """Remember that something is being tried."""
+        return self._ledger.note(attempt)
+
+    def query_mac(self, normalised: bytes) -> bytes:
+        """Return the HMAC by which the trail recognises a query."""
+        return self._tools.query_mac(normalised)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsOfWork:
+    """`BeginWork` and `BeginReading` over one database."""
+
+    database: Database
+    trail: Trail
+    tools: Tools
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[SqlWork]:
+        """Begin a unit of work that writes; its events are rows of the same transaction."""
+        ledger = Ledger()
+        try:
+            async with self.database.turn(), self.database.writing() as session:
+                with translated():
+                    yield SqlWork(session, self.tools, ledger)
+                    ledger.check()
+                    entries = [self.tools.certify(event) for event in ledger.events(self.tools.new_id)]
+                    await append(session, self.database.dialect_name, entries)
+                    await _to_its_end(_commit(session, ledger))
+        except BaseException as exc:
+            await self._remember(ledger, exc)
+            raise
+
+    @asynccontextmanager
+    async def reading(self, *, snapshot: bool = False) -> AsyncIterator[SqlWork]:
+        """Begin a unit of work that only reads; the connection goes back before the events are awaited."""
+        ledger = Ledger()
+        sessions = self.database.snapshot if snapshot else self.database.reading
+        try:
+            async with sessions() as session:
+                with translated():
+                    yield SqlWork(session, self.tools, ledger)
+            ledger.check()
+        except BaseException as exc:
+            await self._remember(ledger, exc)
+            raise
+        await self._record(ledger)
+
+    async def _remember(self, ledger: Ledger, cause: BaseException) -> None:
+        """Write the events of what was refused or failed, whatever happens to the request meanwhile."""
+        ledger.fail(cause)
+        try:
+            await _to_its_end(self._record(ledger))
+        except TrailUnavailable:
+            if isinstance(cause, Exception):
+                raise  # a refusal that the trail does not know of is not given out either
+
+    async def _record(self, ledger: Ledger) -> None:
+        events: Sequence[AuditEvent] = ledger.events(self.tools.new_id)
+        if events:
+            await self.trail.record(events)
+
+
+async def _commit(session: AsyncSession, ledger: Ledger) -> None:
+    try:
+        await session.commit()
+    except (DBAPIError, ConnectionError, TimeoutError) as exc:
+        if is_disconnect(exc):
+            unknown = OutcomeUnknown()
+            ledger.fail(unknown)
+            raise unknown from None
+        raise
+    # Committed with their events: a cancellation that arrives now must not have them told again as failed.
+    ledger.attempts.clear()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work` without letting a cancellation interrupt it; the cancellation is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])  # unlike awaiting the task, this neither cancels it nor raises for it
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is None:
+        task.result()
+    else:
+        # The request is gone and cannot be told how it ended; that stands in the ledger.
+        task.exception()
+        raise cancelled
