@@ -5,6 +5,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,12 @@ def test_what_the_project_asks_for_is_locked(requirement: str, lock: str) -> Non
     assert all(version in wanted.specifier for version in versions(lock)[canonicalize_name(wanted.name)])
 
 
+@pytest.mark.parametrize("requirement", [requirement for requirement, _ in requirements() if "[" in requirement])
+def test_an_extra_that_is_asked_for_exists(requirement: str) -> None:
+    wanted = Requirement(requirement)
+    assert wanted.extras <= set(metadata(wanted.name).get_all("Provides-Extra", []))
+
+
 def test_the_lock_holds_nothing_of_the_tools() -> None:
     tools = {canonicalize_name(Requirement(tool).name) for tool in PROJECT["dependency-groups"]["dev"]}
     assert versions("requirements.lock").keys().isdisjoint(tools)
@@ -107,9 +114,7 @@ def test_the_image_is_built_from_files_that_exist_and_that_the_build_may_see() -
 
 def test_the_image_installs_only_what_is_pinned() -> None:
     installs = [
-        " ".join(words)
-        for words in dockerfile()
-        if words[0] == "RUN" and "install" in words and "pip" in words
+        " ".join(words) for words in dockerfile() if words[0] == "RUN" and "install" in words and "pip" in words
     ]
     assert installs
     assert [step for step in installs if "--require-hashes" not in step and "--no-index" not in step] == []
@@ -123,9 +128,7 @@ def test_the_image_runs_as_nobody_special_and_tells_how_it_is() -> None:
 
 
 def test_no_file_names_a_place_on_somebodys_machine() -> None:
-    places = re.compile(
-        "|".join(rf"(?<![\w.~-])/{place}/" for place in ("work", "root", r"home/\w+", r"Users/\w+"))
-    )
+    places = re.compile("|".join(rf"(?<![\w.~-])/{place}/" for place in ("work", "root", r"home/\w+", r"Users/\w+")))
     named = {path: places.findall(text) for path, text in shipped_texts()}
     assert {path: found for path, found in named.items() if found} == {}
 
