@@ -29,7 +29,7 @@ def retrying(use_case: Callable[Parameters, Awaitable[Result]]) -> Callable[Para
             try:
                 return await use_case(*args, **kwargs)
             except Transient:
-                await asyncio.sleep(random.uniform(0, _FIRST_PAUSE_SECONDS * 2**earlier))  # noqa: S311
+                await asyncio.sleep(random.uniform(0, _FIRST_PAUSE_SECONDS * 2**earlier))
         return await use_case(*args, **kwargs)
 
     return attempt
