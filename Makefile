@@ -74,9 +74,9 @@ $(BIN)/python:
 		echo "    make setup PYTHON=python3.11" >&2; \
 		exit 1; }
 	@echo "Making $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(STAMPS)/runtime: requirements.lock | $(BIN)/python
+$(STAMPS)/runtime: requirements.lock $(BIN)/python
 	@echo "Installing dependencies (requirements.lock)"
 	@$(PIP_INSTALL) $(LOCKED) -r requirements.lock
 	@mkdir -p $(STAMPS) && touch $@
