@@ -160,6 +160,10 @@ class AccountRepository(Protocol):
         """Write the next version, with a new password if one is given, or raise `StaleWrite`."""
         ...
 
+    async def hold(self, account: Account) -> None:
+        """Keep an account as it is until the unit of work ends. Raises `StaleWrite` if it was changed before."""
+        ...
+
 
 class SessionRepository(Protocol):
     """The log-ins of one unit of work."""
@@ -172,12 +176,12 @@ class SessionRepository(Protocol):
         """Return a session with its account, in one statement, if there is one."""
         ...
 
-    async def find_by_token(self, digest: bytes) -> tuple[Session, Account] | None:
-        """Return the session whose current or spent refresh token has this SHA-256, if there is one."""
+    async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
+        """Return the session with this `family_digest` and its account, in one statement, if there is one."""
         ...
 
     async def rotate(self, session: Session, digest: bytes) -> None:
-        """Replace the refresh token of `session`. Raises `StaleWrite` if another request did so first."""
+        """Replace the refresh token of `session`. Raises `StaleWrite` if it was replaced or revoked meanwhile."""
         ...
 
     async def revoke(self, session: SessionId, at: datetime) -> None:

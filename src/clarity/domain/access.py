@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from uuid import UUID
 
-from clarity.domain.ids import PatientId, PractitionerId, RequestId
+from clarity.domain.ids import PatientId, PractitionerId, RequestId, SessionId
 from clarity.domain.patients import ALL_FIELDS, DEMOGRAPHICS, PatientField
 from clarity.domain.records import Label, Resource, Sealed, Standing
 
 
 class Role(IntEnum):
-    """What an account is for. The numbers are permanent; `SYSTEM` belongs to no account."""
+    """What an account is for. The numbers are permanent; `SYSTEM` and `NOBODY` belong to no account."""
 
     SYSTEM = 0
     ADMINISTRATOR = 1
@@ -25,6 +25,7 @@ class Role(IntEnum):
     RESEARCHER = 6
     PATIENT = 7
     DEVICE = 8
+    NOBODY = 9
 
     @property
     def title(self) -> str:
@@ -46,6 +47,21 @@ class Purpose(IntEnum):
     RESEARCH = 4
     SYSTEM_ADMINISTRATION = 5
     EMERGENCY = 6
+
+
+USUAL_PURPOSE = {
+    Role.SYSTEM: Purpose.SYSTEM_ADMINISTRATION,
+    Role.ADMINISTRATOR: Purpose.SYSTEM_ADMINISTRATION,
+    Role.CLINICIAN: Purpose.TREATMENT,
+    Role.NURSE: Purpose.TREATMENT,
+    Role.FRONT_DESK: Purpose.OPERATIONS,
+    Role.COMPLIANCE_OFFICER: Purpose.OPERATIONS,
+    Role.RESEARCHER: Purpose.RESEARCH,
+    Role.PATIENT: Purpose.PATIENT_REQUEST,
+    Role.DEVICE: Purpose.TREATMENT,
+    Role.NOBODY: Purpose.OPERATIONS,
+}
+"""The purpose of a request that states none, by the role of its actor."""
 
 
 class Action(IntEnum):
@@ -99,6 +115,7 @@ class Actor:
     """Who acts in one request, in which role and for which purpose.
 
     `id` is the account, or the permanent id of a system actor; then `operator` is the operating-system user.
+    `session` is the log-in that the request came with, if it came with one.
     """
 
     id: UUID
@@ -108,7 +125,11 @@ class Actor:
     practitioner: PractitionerId | None = None
     patient: PatientId | None = None
     operator: str = ""
+    session: SessionId | None = None
 
+
+ANONYMOUS = UUID(int=0)
+"""Whoever is not logged in, or failed to; their role is `NOBODY`."""
 
 OPERATOR = UUID(int=1)
 """The system actor behind the command line."""
@@ -161,6 +182,9 @@ NOTHING = Right(Reach.NONE)
 _CLINICAL = (Action.VIEW, Action.LIST, Action.SEARCH, Action.SEARCH_BY_SSN, Action.CHANGE, Action.DISCHARGE)
 _DESK = (Action.VIEW, Action.LIST, Action.SEARCH, Action.SEARCH_BY_SSN, Action.REGISTER, Action.CHANGE)
 _STAFF = (Role.ADMINISTRATOR, Role.CLINICIAN, Role.NURSE, Role.FRONT_DESK, Role.COMPLIANCE_OFFICER)
+_OF_ACCOUNTS = tuple(role for role in Role if role not in {Role.SYSTEM, Role.NOBODY})
+_OWN_ACCOUNT = (Action.VIEW, Action.LOG_IN, Action.REFRESH, Action.LOG_OUT)
+_ALL_ACCOUNTS = (Action.LIST, Action.REGISTER, Action.CHANGE_STATUS, Action.RESET_PASSWORD)
 _STAFF_RECORDS = (Resource.PRACTITIONER, Resource.ACCOUNT, Resource.SESSION)
 _CARER_FIELDS = ALL_FIELDS & ~PatientField.SOURCES
 _DESK_FIELDS = DEMOGRAPHICS & ~(PatientField.SOURCES | PatientField.LABEL)
@@ -184,6 +208,8 @@ POLICY: dict[tuple[Role, Resource, Action], Right] = {
     (Role.PATIENT, Resource.PATIENT, Action.SEARCH): Right(Reach.SELF, _CARER_FIELDS & ~PatientField.NOTES),
     **{(Role.SYSTEM, resource, action): Right(Reach.ALL) for resource in _STAFF_RECORDS for action in Action},
     **{(role, Resource.PRACTITIONER, Action.LIST): Right(Reach.ALL) for role in _STAFF},
+    **{(Role.ADMINISTRATOR, Resource.ACCOUNT, action): Right(Reach.ALL) for action in _ALL_ACCOUNTS},
+    **{(role, Resource.ACCOUNT, action): Right(Reach.SELF) for role in _OF_ACCOUNTS for action in _OWN_ACCOUNT},
 }
 
 

@@ -41,7 +41,7 @@ class Account:
         with within("email"):
             Telecom(system=TelecomSystem.EMAIL, value=self.email)
         require_text("name", self.name, at_most=200)
-        if self.role is Role.SYSTEM:
+        if self.role in {Role.SYSTEM, Role.NOBODY}:
             raise Invalid("role", "is not one for accounts")
         if (self.practitioner is None) == (self.role in _LINKED_TO_PRACTITIONER):
             raise Invalid("practitioner", "belongs to clinicians and nurses, who need it")
@@ -59,15 +59,16 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A log-in. Its refresh token changes with each use; one that comes twice ends the session.
+    """A log-in. Its refresh token changes with each use; one that was used before ends the session.
 
-    `refresh_digest` is the SHA-256 of the current token and `spent_digest` of the one before, 32 bytes each.
+    `refresh_digest` is the SHA-256 of the current token, 32 bytes, and `family_digest` that of the part all its tokens
+    share: it recognises every spent token, however long ago it was spent, without keeping them.
     """
 
     id: SessionId
     account: AccountId
+    family_digest: bytes = field(repr=False)
     refresh_digest: bytes = field(repr=False)
-    spent_digest: bytes = field(default=b"", repr=False)
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None

@@ -112,7 +112,7 @@ class SqlWork:
     @cached_property
     def accounts(self) -> SqlAccountRepository:
         """The accounts."""
-        return SqlAccountRepository(self._session, self._tools.index, self._ledger.stamp)
+        return SqlAccountRepository(self._session, self._tools.index, self._ledger)
 
     @cached_property
     def sessions(self) -> SqlSessionRepository:

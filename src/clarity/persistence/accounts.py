@@ -1,0 +1,270 @@
+"""Accounts and sessions: who may log in, sealed under the system key, and the log-ins that are open."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    CursorResult,
+    ForeignKey,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from clarity.domain.access import Role
+from clarity.domain.accounts import Account, AccountStatus, Credentials, Session
+from clarity.domain.errors import Invalid, NotFound, StaleWrite
+from clarity.domain.identifiers import IndexKind
+from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
+from clarity.domain.records import Resource
+from clarity.persistence.identifiers import BlindIndexing
+from clarity.persistence.ledger import Ledger
+from clarity.persistence.tables import UNTRACKED, AuditColumns, Base, write_one
+from clarity.persistence.types import EncryptedString
+
+_STATUSES = ", ".join(f"'{status.value}'" for status in AccountStatus)
+
+
+class AccountRow(AuditColumns, Base):
+    """An account. The e-mail is found, and kept unique, by its blind index in slots A and B."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        CheckConstraint("version >= 1", name="version"),
+        CheckConstraint(f"status IN ({_STATUSES})", name="status"),
+        UniqueConstraint("email_generation_a", "email_digest_a"),
+        UniqueConstraint("email_generation_b", "email_digest_b"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(EncryptedString("accounts", "email"))
+    name: Mapped[str] = mapped_column(EncryptedString("accounts", "name"))
+    password_hash: Mapped[str] = mapped_column(EncryptedString("accounts", "password_hash"))
+    role: Mapped[int]
+    status: Mapped[str]
+    practitioner_id: Mapped[UUID | None] = mapped_column(ForeignKey("practitioners.id"), index=True)
+    patient_id: Mapped[UUID | None] = mapped_column(ForeignKey("patients.id"), index=True)
+    email_generation_a: Mapped[int]
+    email_digest_a: Mapped[bytes]
+    email_generation_b: Mapped[int | None]
+    email_digest_b: Mapped[bytes | None]
+    version: Mapped[int]
+
+
+class SessionRow(Base):
+    """A log-in. Of its refresh tokens only SHA-256 digests are stored, 32 bytes each."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id"), index=True)
+    family_digest: Mapped[bytes] = mapped_column(unique=True)
+    refresh_digest: Mapped[bytes]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+_ACCOUNT = (
+    AccountRow.id,
+    AccountRow.email,
+    AccountRow.name,
+    AccountRow.role,
+    AccountRow.status,
+    AccountRow.practitioner_id,
+    AccountRow.patient_id,
+    AccountRow.version,
+)
+_SESSION = (
+    SessionRow.id.label("session_id"),
+    SessionRow.family_digest,
+    SessionRow.refresh_digest,
+    SessionRow.created_at.label("began_at"),
+    SessionRow.expires_at,
+    SessionRow.revoked_at,
+)
+# Built once: the first of the two runs with every request.
+_OPEN = select(*_ACCOUNT, *_SESSION).join(SessionRow, SessionRow.account_id == AccountRow.id)
+_BY_SESSION = _OPEN.where(SessionRow.id == bindparam("session"))
+_BY_FAMILY = _OPEN.where(SessionRow.family_digest == bindparam("family"))
+
+
+@dataclass(frozen=True, slots=True)
+class SqlAccountRepository:
+    """`AccountRepository` over one session."""
+
+    session: AsyncSession
+    index: BlindIndexing
+    ledger: Ledger
+
+    async def get(self, account: AccountId) -> Account:
+        """Return one account, or raise `NotFound`."""
+        row = (await self.session.execute(select(*_ACCOUNT).where(AccountRow.id == account))).first()
+        if row is None:
+            raise NotFound
+        return _to_account(row)
+
+    async def find_by_email(self, email: str) -> Credentials | None:
+        """Return the account with this e-mail and its password hash, if there is one."""
+        try:
+            values = self.index.candidates(IndexKind.ACCOUNT_EMAIL, email)
+        except Invalid:
+            return None
+        rows = AccountRow
+        matches = [
+            condition
+            for value in values
+            for condition in (
+                and_(rows.email_generation_a == value.generation, rows.email_digest_a == value.digest),
+                and_(rows.email_generation_b == value.generation, rows.email_digest_b == value.digest),
+            )
+        ]
+        row = (await self.session.execute(select(*_ACCOUNT, rows.password_hash).where(or_(*matches)))).first()
+        return None if row is None else Credentials(account=_to_account(row), password_hash=row.password_hash)
+
+    async def find_page(self, *, after: AccountId | None, at_most: int) -> list[Account]:
+        """Return at most `at_most` accounts in order of their ids, those behind `after`."""
+        statement = select(*_ACCOUNT).order_by(AccountRow.id).limit(at_most)
+        if after is not None:
+            statement = statement.where(AccountRow.id > after)
+        return [_to_account(row) for row in await self.session.execute(statement)]
+
+    async def add(self, credentials: Credentials) -> Account:
+        """Store a new account as version 1. Breaks a unique constraint if its e-mail is taken."""
+        stamp = self.ledger.stamp()
+        saved = replace(credentials.account, version=1)
+        statement = insert(AccountRow).values(
+            id=saved.id,
+            password_hash=credentials.password_hash,
+            created_at=stamp.at,
+            created_by=stamp.by,
+            updated_at=stamp.at,
+            updated_by=stamp.by,
+            **self._columns(saved),
+        )
+        await self.session.execute(statement)
+        self.ledger.change(Resource.ACCOUNT, saved.id, version=saved.version)
+        return saved
+
+    async def save(self, account: Account, *, password_hash: str | None = None) -> Account:
+        """Write the next version, with a new password if one is given, or raise `StaleWrite`."""
+        stamp = self.ledger.stamp()
+        saved = replace(account, version=account.version + 1)
+        statement = update(AccountRow).where(AccountRow.id == account.id, AccountRow.version == account.version)
+        statement = statement.values(updated_at=stamp.at, updated_by=stamp.by, **self._columns(saved))
+        if password_hash is not None:
+            statement = statement.values(password_hash=password_hash)
+        await write_one(self.session, statement)
+        self.ledger.change(Resource.ACCOUNT, saved.id, version=saved.version)
+        return saved
+
+    async def hold(self, account: Account) -> None:
+        """Keep an account as it is until the transaction ends, or raise `StaleWrite` if it was changed before.
+
+        A shared row lock on PostgreSQL. SQLite needs none: whoever writes there is the only one who does.
+        """
+        unchanged = select(AccountRow.id).where(AccountRow.id == account.id, AccountRow.version == account.version)
+        if (await self.session.execute(unchanged.with_for_update(read=True))).first() is None:
+            raise StaleWrite
+
+    def _columns(self, account: Account) -> dict[str, Any]:
+        value = self.index.candidates(IndexKind.ACCOUNT_EMAIL, account.email)[0]
+        return {
+            "email": account.email,
+            "name": account.name,
+            "role": int(account.role),
+            "status": account.status.value,
+            "practitioner_id": account.practitioner,
+            "patient_id": account.patient,
+            "email_generation_a": value.generation,
+            "email_digest_a": value.digest,
+            "email_generation_b": None,
+            "email_digest_b": None,
+            "version": account.version,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SqlSessionRepository:
+    """`SessionRepository` over one session of the database."""
+
+    session: AsyncSession
+
+    async def add(self, session: Session) -> None:
+        """Store a new session."""
+        await self.session.execute(
+            insert(SessionRow).values(
+                id=session.id,
+                account_id=session.account,
+                family_digest=session.family_digest,
+                refresh_digest=session.refresh_digest,
+                created_at=session.created_at,
+                expires_at=session.expires_at,
+                revoked_at=session.revoked_at,
+            )
+        )
+
+    async def find(self, session: SessionId) -> tuple[Session, Account] | None:
+        """Return a session with its account, in one statement, if there is one."""
+        return _to_pair((await self.session.execute(_BY_SESSION, {"session": session})).first())
+
+    async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
+        """Return the session with this `family_digest` and its account, in one statement, if there is one."""
+        return _to_pair((await self.session.execute(_BY_FAMILY, {"family": digest})).first())
+
+    async def rotate(self, session: Session, digest: bytes) -> None:
+        """Replace the refresh token of `session`, or raise `StaleWrite` if it was replaced or revoked meanwhile."""
+        statement = update(SessionRow).where(
+            SessionRow.id == session.id,
+            SessionRow.refresh_digest == session.refresh_digest,
+            SessionRow.revoked_at.is_(None),
+        )
+        await write_one(self.session, statement.values(refresh_digest=digest))
+
+    async def revoke(self, session: SessionId, at: datetime) -> None:
+        """End a session; ending it again changes nothing."""
+        statement = update(SessionRow).where(SessionRow.id == session, SessionRow.revoked_at.is_(None))
+        await self.session.execute(statement.values(revoked_at=at), execution_options=UNTRACKED)
+
+    async def revoke_all(self, account: AccountId, at: datetime) -> int:
+        """End every session of an account and return how many were open."""
+        statement = update(SessionRow).where(SessionRow.account_id == account, SessionRow.revoked_at.is_(None))
+        result = await self.session.execute(statement.values(revoked_at=at), execution_options=UNTRACKED)
+        return cast("CursorResult[Any]", result).rowcount
+
+
+def _to_account(row: Any) -> Account:
+    return Account(
+        id=AccountId(row.id),
+        email=row.email,
+        name=row.name,
+        role=Role(row.role),
+        status=AccountStatus(row.status),
+        practitioner=None if row.practitioner_id is None else PractitionerId(row.practitioner_id),
+        patient=None if row.patient_id is None else PatientId(row.patient_id),
+        version=row.version,
+    )
+
+
+def _to_pair(row: Any) -> tuple[Session, Account] | None:
+    if row is None:
+        return None
+    session = Session(
+        id=SessionId(row.session_id),
+        account=AccountId(row.id),
+        family_digest=row.family_digest,
+        refresh_digest=row.refresh_digest,
+        created_at=row.began_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )
+    return session, _to_account(row)
