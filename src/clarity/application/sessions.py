@@ -1,0 +1,268 @@
+"""Logging in and staying logged in."""
+
+import unicodedata
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import IPv6Address, IPv6Network, ip_address
+
+from clarity.application.ports import (
+    BeginReading,
+    BeginWork,
+    Clock,
+    NewId,
+    Passwords,
+    RateLimit,
+    Tokens,
+)
+from clarity.application.retry import retrying
+from clarity.domain.access import ANONYMOUS, USUAL_PURPOSE, Action, Actor, Reach, Reason, Role, right_to
+from clarity.domain.accounts import Account, AccountStatus, Credentials, Session
+from clarity.domain.audit import Attempt
+from clarity.domain.errors import StaleWrite, TooMany, Unauthenticated, Unavailable, WrongCredentials
+from clarity.domain.ids import RequestId, SessionId
+from clarity.domain.records import Resource
+
+# What is limited. Never an account alone: whoever knows an e-mail address could then lock its owner out.
+ATTEMPTS_ON_ACCOUNT = "log-in"
+LOG_INS_FROM_ADDRESS = "log-in-from-address"
+REFRESHES_FROM_ADDRESS = "refresh-from-address"
+REFUSALS_TOLD = "too-many-recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a client is given to go on with. The refresh token works once, and brings the next."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in_seconds: int
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class SessionService:
+    """The use-cases on sessions: who is asking, and for how long they may go on asking.
+
+    Every event is about the account. Its actor is the account where the caller proved to be it, and
+    `ANONYMOUS` where not. A session ends `session_ttl` after its log-in, however often it is refreshed.
+    """
+
+    begin: BeginWork
+    reading: BeginReading
+    passwords: Passwords
+    tokens: Tokens
+    limits: RateLimit
+    now: Clock
+    new_id: NewId
+    session_ttl: timedelta
+
+    async def log_in(self, email: str, password: str, request: RequestId, address: str) -> Opened:
+        """Open a session for the account with this e-mail. `address` is the client's IP address.
+
+        Raises `WrongCredentials` for an unknown account, a wrong password and a disabled account alike, after the
+        same time; `TooMany` if this address tries too often; `Unavailable` if the account is being changed.
+        """
+        network = _network_of(address)
+        await self._limit(Action.LOG_IN, request, network, LOG_INS_FROM_ADDRESS, network)
+        await self._limit(Action.LOG_IN, request, network, ATTEMPTS_ON_ACCOUNT, f"{network} {_typed(email)}")
+        # Leaves no event of its own: nothing of the account is shown before the event that follows.
+        async with self.reading() as work:
+            found = await work.accounts.find_by_email(email)
+        reason = await self._refusal(found, password)
+        if found is None or reason is not Reason.NONE:
+            await self._record(Action.LOG_IN, request, reason, None if found is None else found.account)
+            raise WrongCredentials
+        # Hashing takes long on purpose, so it is done before the transaction and not while others wait for it.
+        outdated = self.passwords.needs_rehash(found.password_hash)
+        new_hash = await self.passwords.hash(password) if outdated else None
+        try:
+            return await self._open(found.account, new_hash, request)
+        except StaleWrite:
+            raise Unavailable from None
+
+    async def refresh(self, refresh_token: str, request: RequestId, address: str) -> Opened:
+        """Give new tokens for a refresh token, which is spent by it. `address` is the client's IP address.
+
+        Raises `Unauthenticated` if the token is unknown or spent or its session has ended. A token that was
+        spent before has been copied, by whoever came first or second: its session ends (RFC 9700, 4.14.2).
+        """
+        network = _network_of(address)
+        await self._limit(Action.REFRESH, request, network, REFRESHES_FROM_ADDRESS, network)
+        family = refresh_token.partition(".")[0]
+        async with self.reading() as work:
+            found = await work.sessions.find_by_family(self.tokens.refresh_digest(family))
+        if found is None:
+            await self._record(Action.REFRESH, request, Reason.NO_SUCH_RECORD, None)
+            raise Unauthenticated
+        session, account = found
+        reason = self._lapse(session, account)
+        if reason is not Reason.NONE:
+            await self._record(Action.REFRESH, request, reason, account)
+            raise Unauthenticated
+        if session.refresh_digest != self.tokens.refresh_digest(refresh_token):
+            await self._end_replayed(session, account, request)
+            raise Unauthenticated
+        try:
+            return await self._rotate(session, account, family, request)
+        except StaleWrite:
+            raise Unauthenticated from None
+
+    @retrying
+    async def log_out(self, actor: Actor) -> None:
+        """End the session that `actor` came with: neither of its tokens is good for anything from now on."""
+        if actor.session is None:
+            raise Unauthenticated
+        async with self.begin() as work:
+            attempt = work.note(
+                Attempt(actor=actor, action=Action.LOG_OUT, at=self.now(), resource=Resource.ACCOUNT, ids=(actor.id,))
+            )
+            await work.sessions.revoke(actor.session, attempt.at)
+
+    async def resolve(self, access_token: str, request: RequestId) -> Actor:
+        """Return who is asking. Raises `Unauthenticated` if the token or its session no longer holds.
+
+        Only the session is taken from the token. Everything else is read from the database, so that what was revoked,
+        disabled or changed is so with the next request. This tells who asks and shows nothing: it leaves no event.
+        """
+        claims = self.tokens.read(access_token, self.now())
+        async with self.reading() as work:
+            found = await work.sessions.find(claims.session)
+        if found is None:
+            raise Unauthenticated
+        session, account = found
+        if account.id != claims.account or self._lapse(session, account) is not Reason.NONE:
+            raise Unauthenticated
+        return _actor(account, session.id, request)
+
+    async def _limit(self, action: Action, request: RequestId, network: str, what: str, who: str) -> None:
+        try:
+            await self.limits.hit(what, who)
+        except TooMany:
+            # One event a minute says it; one for each attempt would let anybody fill the trail.
+            with suppress(TooMany):
+                await self.limits.hit(REFUSALS_TOLD, network)
+                await self._record(action, request, Reason.TOO_MANY, None)
+            raise
+
+    async def _refusal(self, found: Credentials | None, password: str) -> Reason:
+        """Return why a log-in is refused, or `Reason.NONE`. A password is verified in every case."""
+        try:
+            if found is None:
+                await self.passwords.verify_nobody(password)
+                return Reason.WRONG_CREDENTIALS
+            await self.passwords.verify(found.password_hash, password)
+        except WrongCredentials:
+            return Reason.WRONG_CREDENTIALS
+        return _standing(found.account, Action.LOG_IN)
+
+    def _lapse(self, session: Session, account: Account) -> Reason:
+        """Return why a session does not hold now, or `Reason.NONE`."""
+        if not session.holds_at(self.now()):
+            return Reason.NO_SUCH_RECORD
+        return _standing(account, Action.REFRESH)
+
+    async def _record(self, action: Action, request: RequestId, reason: Reason, account: Account | None) -> None:
+        """Leave the event of a refusal."""
+        async with self.reading() as work:
+            work.note(self._attempt(_nobody(request), action, account)).refuse(reason)
+
+    @retrying
+    async def _open(self, account: Account, new_hash: str | None, request: RequestId) -> Opened:
+        """Open a session; raises `StaleWrite` if the account was changed after its password was verified."""
+        family, at = self.tokens.new_refresh_token(), self.now()
+        refresh_token = self._next_token(family)
+        session = Session(
+            id=SessionId(self.new_id()),
+            account=account.id,
+            family_digest=self.tokens.refresh_digest(family),
+            refresh_digest=self.tokens.refresh_digest(refresh_token),
+            created_at=at,
+            expires_at=at + self.session_ttl,
+        )
+        async with self.begin() as work:
+            work.note(self._attempt(_actor(account, session.id, request), Action.LOG_IN, account))
+            if new_hash is None:
+                await work.accounts.hold(account)
+            else:
+                account = await work.accounts.save(account, password_hash=new_hash)
+            await work.sessions.add(session)
+        return self._opened(session, account, refresh_token)
+
+    @retrying
+    async def _rotate(self, session: Session, account: Account, family: str, request: RequestId) -> Opened:
+        """Replace the refresh token; raises `StaleWrite` if it was replaced or revoked meanwhile."""
+        refresh_token = self._next_token(family)
+        async with self.begin() as work:
+            work.note(self._attempt(_actor(account, session.id, request), Action.REFRESH, account))
+            await work.sessions.rotate(session, self.tokens.refresh_digest(refresh_token))
+        return self._opened(session, account, refresh_token)
+
+    @retrying
+    async def _end_replayed(self, session: Session, account: Account, request: RequestId) -> None:
+        async with self.begin() as work:
+            attempt = work.note(self._attempt(_nobody(request), Action.REFRESH, account))
+            attempt.refuse(Reason.REPLAYED)
+            await work.sessions.revoke(session.id, attempt.at)
+
+    def _attempt(self, actor: Actor, action: Action, account: Account | None) -> Attempt:
+        attempt = Attempt(actor=actor, action=action, at=self.now(), resource=Resource.ACCOUNT)
+        if account is not None:
+            attempt.ids, attempt.patient = (account.id,), account.patient
+        return attempt
+
+    def _next_token(self, family: str) -> str:
+        return f"{family}.{self.tokens.new_refresh_token()}"
+
+    def _opened(self, session: Session, account: Account, refresh_token: str) -> Opened:
+        return Opened(
+            access_token=self.tokens.issue(account.id, session.id, self.now()),
+            refresh_token=refresh_token,
+            expires_in_seconds=self.tokens.ttl_seconds,
+            account=account,
+        )
+
+
+def _standing(account: Account, action: Action) -> Reason:
+    """Return why an account may not do `action` to itself, or `Reason.NONE`."""
+    if account.status is not AccountStatus.ACTIVE:
+        return Reason.DISABLED
+    allowed = right_to(account.role, action, Resource.ACCOUNT).reach is not Reach.NONE
+    return Reason.NONE if allowed else Reason.NO_SUCH_RIGHT
+
+
+def _nobody(request: RequestId) -> Actor:
+    return Actor(id=ANONYMOUS, role=Role.NOBODY, request=request, purpose=USUAL_PURPOSE[Role.NOBODY])
+
+
+def _actor(account: Account, session: SessionId, request: RequestId) -> Actor:
+    return Actor(
+        id=account.id,
+        role=account.role,
+        request=request,
+        purpose=USUAL_PURPOSE[account.role],
+        practitioner=account.practitioner,
+        patient=account.patient,
+        session=session,
+    )
+
+
+def _network_of(address: str) -> str:
+    """Return what one client has of the Internet: an IPv4 address, or the /64 it can choose IPv6 addresses from."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped or IPv6Network((int(parsed), 64), strict=False))
+    return str(parsed)
+
+
+def _typed(email: str) -> str:
+    """Return an e-mail address as all its spellings that find the same account agree on it.
+
+    An attacker who spells it another way each time would otherwise have as many attempts as there are ways.
+    """
+    folded = unicodedata.normalize("NFC", email).strip().casefold()
+    return unicodedata.normalize("NFC", folded)

@@ -1,0 +1,191 @@
+"""Accounts and sessions in dictionaries, and what logging in needs besides them."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from clarity.application.ports import AccessClaims
+from clarity.domain.accounts import Account, Credentials, Session
+from clarity.domain.errors import (
+    DuplicateEmail,
+    Invalid,
+    NotFound,
+    StaleWrite,
+    TooMany,
+    Unauthenticated,
+    WrongCredentials,
+)
+from clarity.domain.ids import AccountId, SessionId
+from clarity.domain.records import Resource
+from clarity.persistence.ledger import Ledger
+from tests.builders import new_id
+
+
+@dataclass(slots=True)
+class MemoryStaff:
+    """Every account and session. A unit of work writes to a copy, which takes its place at the end."""
+
+    accounts: dict[AccountId, Credentials] = field(default_factory=dict)
+    sessions: dict[SessionId, Session] = field(default_factory=dict)
+
+    def copy(self) -> "MemoryStaff":
+        """Return what can be changed without changing this."""
+        return MemoryStaff(dict(self.accounts), dict(self.sessions))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAccountRepository:
+    """`AccountRepository` over `MemoryStaff`."""
+
+    staff: MemoryStaff
+    ledger: Ledger
+
+    async def get(self, account: AccountId) -> Account:
+        if account not in self.staff.accounts:
+            raise NotFound
+        return self.staff.accounts[account].account
+
+    async def find_by_email(self, email: str) -> Credentials | None:
+        return next((one for one in self.staff.accounts.values() if _folded(one.account.email) == _folded(email)), None)
+
+    async def find_page(self, *, after: AccountId | None, at_most: int) -> list[Account]:
+        found = sorted(account for account in self.staff.accounts if after is None or account > after)
+        return [self.staff.accounts[account].account for account in found[:at_most]]
+
+    async def add(self, credentials: Credentials) -> Account:
+        self.ledger.stamp()
+        await self._require_unique(credentials.account)
+        saved = replace(credentials.account, version=1)
+        self.staff.accounts[saved.id] = replace(credentials, account=saved)
+        self.ledger.change(Resource.ACCOUNT, saved.id, version=saved.version)
+        return saved
+
+    async def save(self, account: Account, *, password_hash: str | None = None) -> Account:
+        self.ledger.stamp()
+        await self.hold(account)
+        await self._require_unique(account)
+        saved = replace(account, version=account.version + 1)
+        kept = self.staff.accounts[account.id].password_hash
+        self.staff.accounts[saved.id] = Credentials(
+            account=saved, password_hash=kept if password_hash is None else password_hash
+        )
+        self.ledger.change(Resource.ACCOUNT, saved.id, version=saved.version)
+        return saved
+
+    async def hold(self, account: Account) -> None:
+        if account.id not in self.staff.accounts or (await self.get(account.id)).version != account.version:
+            raise StaleWrite
+
+    async def _require_unique(self, account: Account) -> None:
+        found = await self.find_by_email(account.email)
+        if found is not None and found.account.id != account.id:
+            raise DuplicateEmail
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySessionRepository:
+    """`SessionRepository` over `MemoryStaff`."""
+
+    staff: MemoryStaff
+
+    async def add(self, session: Session) -> None:
+        self.staff.sessions[session.id] = session
+
+    async def find(self, session: SessionId) -> tuple[Session, Account] | None:
+        found = self.staff.sessions.get(session)
+        return None if found is None else (found, self.staff.accounts[found.account].account)
+
+    async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
+        found = next((one for one in self.staff.sessions.values() if one.family_digest == digest), None)
+        return None if found is None else await self.find(found.id)
+
+    async def rotate(self, session: Session, digest: bytes) -> None:
+        stored = self.staff.sessions[session.id]
+        if stored.revoked_at is not None or stored.refresh_digest != session.refresh_digest:
+            raise StaleWrite
+        self.staff.sessions[session.id] = replace(stored, refresh_digest=digest)
+
+    async def revoke(self, session: SessionId, at: datetime) -> None:
+        stored = self.staff.sessions.get(session)
+        if stored is not None and stored.revoked_at is None:
+            self.staff.sessions[session] = replace(stored, revoked_at=at)
+
+    async def revoke_all(self, account: AccountId, at: datetime) -> int:
+        still_open = [one for one in self.staff.sessions.values() if one.account == account and one.revoked_at is None]
+        for session in still_open:
+            await self.revoke(session.id, at)
+        return len(still_open)
+
+
+@dataclass(slots=True)
+class PlainPasswords:
+    """`Passwords` that hash at once, and count what a real one would have spent time on.
+
+    Hashes made under another `parameters` need to be made again.
+    """
+
+    parameters: str = "today"
+    hashed: int = 0
+    verified: int = 0
+
+    def check_strength(self, password: str) -> None:
+        if len(password) < 15:
+            raise Invalid("password", "must have at least 15 characters")
+
+    async def hash(self, password: str) -> str:
+        self.hashed += 1
+        return f"{self.parameters}:{sha256(password.encode()).hexdigest()}"
+
+    async def verify(self, encoded: str, password: str) -> None:
+        self.verified += 1
+        if encoded.partition(":")[2] != sha256(password.encode()).hexdigest():
+            raise WrongCredentials
+
+    async def verify_nobody(self, password: str) -> None:
+        await self.verify("", password)
+
+    def needs_rehash(self, encoded: str) -> bool:
+        return encoded.partition(":")[0] != self.parameters
+
+
+@dataclass(slots=True)
+class PlainTokens:
+    """`Tokens` without signatures: one is good if it was issued here."""
+
+    ttl_seconds: int = 600
+    issued: dict[str, AccessClaims] = field(default_factory=dict)
+
+    def issue(self, account: AccountId, session: SessionId, now: datetime) -> str:
+        token = f"access-{new_id()}"
+        expires_at = now + timedelta(seconds=self.ttl_seconds)
+        self.issued[token] = AccessClaims(account=account, session=session, expires_at=expires_at)
+        return token
+
+    def read(self, token: str, now: datetime) -> AccessClaims:
+        if token not in self.issued or now >= self.issued[token].expires_at:
+            raise Unauthenticated
+        return self.issued[token]
+
+    def new_refresh_token(self) -> str:
+        return f"refresh-{new_id()}"
+
+    def refresh_digest(self, token: str) -> bytes:
+        return sha256(token.encode()).digest()
+
+
+@dataclass(slots=True)
+class CountedLimits:
+    """`RateLimit` that counts for ever, and allows `at_most` attempts at what is named there."""
+
+    at_most: dict[str, int] = field(default_factory=dict)
+    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    async def hit(self, what: str, who: str) -> None:
+        self.hits[what, who] += 1
+        if self.hits[what, who] > self.at_most.get(what, 1_000_000):
+            raise TooMany(60)
+
+
+def _folded(email: str) -> str:
+    return email.strip().casefold()
