@@ -61,9 +61,7 @@ def binding_of(header: bytes) -> bytes:
 
 def associated_data(binding: bytes, place: Place) -> bytes:
     """Return the 58 bytes that tie a sealed value to its `place` under the key of `binding`."""
-    return _ASSOCIATED.pack(
-        binding, place.table, place.column, place.row.bytes, place.subject.bytes, place.version
-    )
+    return _ASSOCIATED.pack(binding, place.table, place.column, place.row.bytes, place.subject.bytes, place.version)
 
 
 def generation_of(sealed: bytes) -> int:

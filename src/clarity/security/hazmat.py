@@ -50,9 +50,7 @@ class Aead:
         if len(nonce_and_ciphertext) < start + TAG_BYTES:
             raise CannotOpen
         try:
-            return self._cipher.decrypt(
-                nonce_and_ciphertext[skip:start], nonce_and_ciphertext[start:], associated
-            )
+            return self._cipher.decrypt(nonce_and_ciphertext[skip:start], nonce_and_ciphertext[start:], associated)
         except InvalidTag:
             raise CannotOpen from None
 

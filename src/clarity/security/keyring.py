@@ -63,17 +63,13 @@ class Keyring:
         """
         stored = store.load()
         if not stored:
-            raise Misconfigured(
-                f"the key store {store.name} holds no keys; make them with `clarity keys init`"
-            )
+            raise Misconfigured(f"the key store {store.name} holds no keys; make them with `clarity keys init`")
         secrets: dict[Purpose, dict[int, bytes]] = {}
         for key in stored:
             secrets.setdefault(key.purpose, {})[key.generation] = _unwrapped(key, store, root)
         missing = ", ".join(purpose for purpose in Purpose if purpose not in secrets)
         if missing:
-            raise Misconfigured(
-                f"the key store {store.name} holds no key for {missing}; restore it from its backup"
-            )
+            raise Misconfigured(f"the key store {store.name} holds no key for {missing}; restore it from its backup")
         return cls(secrets, cache_size)
 
     def __repr__(self) -> str:
@@ -105,9 +101,7 @@ class Keyring:
         kek_generation = self._newest[Purpose.KEK]
         key = random_bytes(KEY_BYTES)
         wrapped = self._keks[kek_generation].encrypt(key, _wrapping(subject, generation, kek_generation))
-        return WrappedKey(subject, generation, kek_generation, wrapped), DataKey(
-            subject, generation, Aead(key)
-        )
+        return WrappedKey(subject, generation, kek_generation, wrapped), DataKey(subject, generation, Aead(key))
 
     def unwrap(self, wrapped: WrappedKey) -> DataKey:
         """Return the data key inside.
@@ -153,9 +147,7 @@ def _unwrapped(key: StoredKey, store: KeyStore, root: KeyRoot) -> bytes:
     return secret
 
 
-def _remembering_unwrapper(
-    keks: Mapping[int, Aead], cache_size: int
-) -> Callable[[bytes, UUID, int, int], DataKey]:
+def _remembering_unwrapper(keks: Mapping[int, Aead], cache_size: int) -> Callable[[bytes, UUID, int, int], DataKey]:
     # `lru_cache` is bounded, safe under threads, and does not remember what raised.
     @lru_cache(maxsize=cache_size)
     def unwrap(wrapped: bytes, subject: UUID, generation: int, kek_generation: int) -> DataKey:

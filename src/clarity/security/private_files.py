@@ -27,9 +27,7 @@ def read_private(path: Path, what: str, *, at_most: int) -> bytes:
                 raise Misconfigured(f"the {what} {path} is not a regular file")
             if status.st_mode & 0o077:
                 mode = stat.S_IMODE(status.st_mode)
-                raise Misconfigured(
-                    f"the {what} {path} is open to others (mode {mode:04o}); `chmod 600 {path}`"
-                )
+                raise Misconfigured(f"the {what} {path} is open to others (mode {mode:04o}); `chmod 600 {path}`")
             if status.st_size > at_most:
                 raise Misconfigured(f"the {what} {path} is too large to be one")
             with os.fdopen(descriptor, "rb", closefd=False) as file:

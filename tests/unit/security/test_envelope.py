@@ -196,9 +196,7 @@ def test_lengths_reveal_little() -> None:
     assert len({expected_length(size + 1) for size in range(100_000)}) < 150
 
 
-@pytest.mark.parametrize(
-    "padded", [b"", bytes(64), b"\x01" * 64, b"a" * 63 + b"\x81", b"\x80" + b"\x01" * 63]
-)
+@pytest.mark.parametrize("padded", [b"", bytes(64), b"\x01" * 64, b"a" * 63 + b"\x81", b"\x80" + b"\x01" * 63])
 def test_what_was_not_padded_does_not_open(padded: bytes) -> None:
     with pytest.raises(CannotOpen):
         unpad(padded)

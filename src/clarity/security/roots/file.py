@@ -47,9 +47,7 @@ class FileRoot:
         try:
             create_private(path, key.hex().encode() + b"\n")
         except FileExistsError:
-            raise Misconfigured(
-                f"there is a file at {path} already; a key root is never overwritten"
-            ) from None
+            raise Misconfigured(f"there is a file at {path} already; a key root is never overwritten") from None
         except OSError as exc:
             raise Misconfigured(f"the key root {path} cannot be made: {exc.strerror}") from None
         return cls._of(path, key)
