@@ -25,7 +25,7 @@ _LETTERS = str.maketrans(
     }
 )
 _DROPPED = dict.fromkeys(map(ord, "'’‘ʼʻ`´.,·\u0640\u200b\u200c\u200d\u2060\ufeff"))
-_SPACED = dict.fromkeys(map(ord, "-‐‑‒–—−_/\u00ad"), " ")
+_SPACED = dict.fromkeys(map(ord, "-‐‑‒–—−\u00ad"), " ")
 _PUNCTUATION = {**_DROPPED, **_SPACED}
 _UNSPACED_SCRIPTS = ("CJK ", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO")
 

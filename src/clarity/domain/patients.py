@@ -114,7 +114,7 @@ class Patient:
     insurances: tuple[Insurance, ...] = field(default=(), repr=False)
     notes: str = field(default="", repr=False)
     discharged: date | None = field(default=None, repr=False)
-    label: Label = Label.NORMAL
+    label: Label = field(default=Label.NORMAL, repr=False)
     sources: tuple[str, ...] = field(default=(), repr=False)
     care_team: frozenset[PractitionerId] = frozenset()
     version: int = 0

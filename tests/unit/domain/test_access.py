@@ -1,0 +1,129 @@
+"""The policy: who may do what to which record."""
+
+import pytest
+
+from clarity.domain.access import (
+    POLICY,
+    Action,
+    Actor,
+    Reach,
+    Reason,
+    Role,
+    Scope,
+    decide,
+    decide_label,
+    right_to,
+    scope_of,
+)
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.patients import PatientField
+from clarity.domain.records import Label, Resource, Sealed, Standing
+from tests.builders import an_actor, new_id, the_operator
+
+DOCTOR = PractitionerId(new_id())
+ADA = PatientId(new_id())
+
+
+def a_record(*, tied: bool = False, guarded: bool = False, deleted: bool = False, author: object = None) -> Sealed:
+    team = frozenset({DOCTOR}) if tied else frozenset()
+    standing = Standing(care_team=team, guarded=guarded, deleted=deleted, author=author)  # type: ignore[arg-type]
+    return Sealed(resource=Resource.PATIENT, id=ADA, patient=ADA, standing=standing)
+
+
+def in_role(role: Role) -> Actor:
+    carer = role in {Role.CLINICIAN, Role.NURSE}
+    return an_actor(role, practitioner=DOCTOR if carer else None, patient=ADA if role is Role.PATIENT else None)
+
+
+# Who views a patient: role -> (anybody's, of their own care team, a guarded one, a guarded one of their own).
+VIEWS = {
+    Role.SYSTEM: (True, True, True, True),
+    Role.ADMINISTRATOR: (False, False, False, False),
+    Role.CLINICIAN: (False, True, False, True),
+    Role.NURSE: (False, True, False, True),
+    Role.FRONT_DESK: (True, True, False, False),
+    Role.COMPLIANCE_OFFICER: (False, False, False, False),
+    Role.RESEARCHER: (False, False, False, False),
+    Role.PATIENT: (True, True, True, True),
+    Role.DEVICE: (False, False, False, False),
+}
+
+
+@pytest.mark.parametrize("role", VIEWS)
+def test_who_views_a_patient(role: Role) -> None:
+    records = [a_record(tied=tied, guarded=guarded) for guarded in (False, True) for tied in (False, True)]
+    assert tuple(decide(in_role(role), Action.VIEW, record).allowed for record in records) == VIEWS[role]
+
+
+def test_every_role_is_thought_of() -> None:
+    assert set(VIEWS) >= set(Role) - {Role.NOBODY}
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("action", Action)
+def test_what_does_not_exist_and_what_was_deleted_are_refused_to_all(role: Role, action: Action) -> None:
+    absent = Sealed(resource=Resource.PATIENT, id=ADA, patient=ADA)
+    assert decide(in_role(role), action, absent).reason is Reason.NO_SUCH_RECORD
+    assert not decide(in_role(role), action, a_record(tied=True, deleted=True)).allowed
+
+
+def test_a_patient_reaches_nobody_else() -> None:
+    other = an_actor(Role.PATIENT, patient=PatientId(new_id()))
+    assert decide(other, Action.VIEW, a_record()).reason is Reason.NO_TIE
+
+
+def test_a_refusal_covers_no_field() -> None:
+    assert decide(in_role(Role.ADMINISTRATOR), Action.VIEW, a_record()).fields == PatientField(0)
+
+
+def test_an_action_without_a_row_in_the_policy_is_nobodys() -> None:
+    assert right_to(Role.CLINICIAN, Action.DELETE).reach is Reach.NONE
+    assert scope_of(in_role(Role.CLINICIAN), Action.DELETE).reach is Reach.NONE
+
+
+def test_only_who_sees_everybodys_demographics_learns_that_an_mrn_is_taken() -> None:
+    for role, resource, action in POLICY:
+        if resource is Resource.PATIENT and action in {Action.REGISTER, Action.CHANGE_IDENTIFIERS}:
+            assert right_to(role, action).reach is Reach.ALL
+            assert right_to(role, Action.VIEW).reach is Reach.ALL
+
+
+def test_the_front_desk_sees_no_clinical_words() -> None:
+    shown = right_to(Role.FRONT_DESK, Action.VIEW).fields
+    assert not shown & (PatientField.NOTES | PatientField.LABEL)
+    assert shown & PatientField.TELECOMS
+
+
+def test_a_missing_link_ties_nobody() -> None:
+    unlinked = an_actor(Role.CLINICIAN)
+    assert decide(unlinked, Action.VIEW, a_record()).reason is Reason.NO_TIE
+    nobody = Scope(reach=Reach.SELF)
+    assert nobody.refuses(ADA, Standing()) is Reason.NO_TIE
+
+
+@pytest.mark.parametrize(
+    ("actor", "label", "reason"),
+    [
+        (in_role(Role.CLINICIAN), Label.NORMAL, Reason.NONE),
+        (in_role(Role.CLINICIAN), Label.RESTRICTED, Reason.NONE),
+        (in_role(Role.PATIENT), Label.RESTRICTED, Reason.NONE),
+        (the_operator(), Label.RESTRICTED, Reason.NONE),
+        (in_role(Role.FRONT_DESK), Label.RESTRICTED, Reason.LABEL),
+        (in_role(Role.CLINICIAN), Label.PSYCHOTHERAPY, Reason.LABEL),
+        (the_operator(), Label.PSYCHOTHERAPY, Reason.LABEL),
+        (in_role(Role.CLINICIAN), Label.PART2, Reason.LABEL),
+    ],
+)
+def test_the_exact_label_decides_once_it_is_known(actor: Actor, label: Label, reason: Reason) -> None:
+    assert decide_label(actor, a_record(tied=True, guarded=True), label) is reason
+
+
+def test_psychotherapy_notes_are_their_authors() -> None:
+    author = in_role(Role.CLINICIAN)
+    assert decide_label(author, a_record(guarded=True, author=author.id), Label.PSYCHOTHERAPY) is Reason.NONE
+
+
+def test_roles_are_written_in_lower_case() -> None:
+    assert [Role.titled(role.title) for role in Role] == list(Role)
+    with pytest.raises(KeyError):
+        Role.titled("superuser")
