@@ -1,11 +1,16 @@
 """Accounts and sessions in dictionaries, and what logging in needs besides them."""
 
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from clarity.application.ports import AccessClaims
+from clarity.application.accounts import AccountService
+from clarity.application.ports import AccessClaims, BeginReading, BeginWork, Work
+from clarity.application.sessions import Opened, SessionService
+from clarity.domain.access import Actor, Role
 from clarity.domain.accounts import Account, Credentials, Session
 from clarity.domain.errors import (
     DuplicateEmail,
@@ -16,10 +21,13 @@ from clarity.domain.errors import (
     Unauthenticated,
     WrongCredentials,
 )
-from clarity.domain.ids import AccountId, SessionId
+from clarity.domain.ids import AccountId, PatientId, PractitionerId, RequestId, SessionId
 from clarity.domain.records import Resource
 from clarity.persistence.ledger import Ledger
-from tests.builders import new_id
+from tests.builders import NOW, new_id, the_operator
+
+PASSWORD = "quiet ferns along the river"
+ADDRESS = "198.51.100.7"
 
 
 @dataclass(slots=True)
@@ -185,6 +193,90 @@ class CountedLimits:
         self.hits[what, who] += 1
         if self.hits[what, who] > self.at_most.get(what, 1_000_000):
             raise TooMany(60)
+
+
+@dataclass(slots=True)
+class FrontDoor:
+    """Logging in to some storage. `at` is the time by its clock.
+
+    `meanwhile` runs once, as soon as something has been read: what another request does between a check and its use.
+    """
+
+    begin: BeginWork
+    storage: BeginReading
+    at: datetime = NOW
+    passwords: PlainPasswords = field(default_factory=PlainPasswords)
+    tokens: PlainTokens = field(default_factory=PlainTokens)
+    limits: CountedLimits = field(default_factory=CountedLimits)
+    session_ttl: timedelta = timedelta(hours=12)
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    @property
+    def accounts(self) -> AccountService:
+        """The use-cases on accounts."""
+        return AccountService(self.begin, self.reading, lambda: self.at, new_id, self.passwords)
+
+    @property
+    def sessions(self) -> SessionService:
+        """The use-cases on sessions."""
+        return SessionService(
+            begin=self.begin,
+            reading=self.reading,
+            passwords=self.passwords,
+            tokens=self.tokens,
+            limits=self.limits,
+            now=lambda: self.at,
+            new_id=new_id,
+            session_ttl=self.session_ttl,
+        )
+
+    @asynccontextmanager
+    async def reading(self, *, snapshot: bool = False) -> AsyncIterator[Work]:
+        """Read, and let happen what happens meanwhile."""
+        async with self.storage(snapshot=snapshot) as work:
+            yield work
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            await happens()
+
+    async def employed(
+        self,
+        role: Role = Role.ADMINISTRATOR,
+        *,
+        email: str = "",
+        practitioner: PractitionerId | None = None,
+        patient: PatientId | None = None,
+    ) -> Account:
+        """Add an account with `PASSWORD`, as the operator."""
+        return await self.accounts.add(
+            the_operator(),
+            email=email or f"{new_id().hex}@example.org",
+            name="Grace Hopper",
+            role=role,
+            password=PASSWORD,
+            practitioner=practitioner,
+            patient=patient,
+        )
+
+    async def logged_in(self, account: Account, *, password: str = PASSWORD, address: str = ADDRESS) -> Opened:
+        """Log in to an account, or try to."""
+        return await self.sessions.log_in(account.email, password, RequestId(new_id()), address)
+
+    async def refreshed(self, opened: Opened, *, address: str = ADDRESS) -> Opened:
+        """Spend the refresh token of a session, or try to."""
+        return await self.sessions.refresh(opened.refresh_token, RequestId(new_id()), address)
+
+    async def caller(self, opened: Opened) -> Actor:
+        """Return who asks with the access token of a session."""
+        return await self.sessions.resolve(opened.access_token, RequestId(new_id()))
+
+    async def holds(self, opened: Opened) -> bool:
+        """Tell whether the access token of a session is still good for anything."""
+        try:
+            await self.caller(opened)
+        except Unauthenticated:
+            return False
+        return True
 
 
 def _folded(email: str) -> str:
