@@ -30,7 +30,6 @@ _COMMON: Final = frozenset(
         "1qaz2wsx3edc4rfv",
         "1qaz2wsx3edc4rfv5tgb",
         "abcdefgh12345678",
-        "administrator1",
         "administrator123",
         "changeme12345678",
         "correct horse battery staple",

@@ -1,6 +1,7 @@
 """Access tokens, and the ways people have got past those of others."""
 
 import base64
+import hmac
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -97,6 +98,8 @@ def test_a_token_expires_by_the_time_passed_in(tokens: AccessTokens) -> None:
     tokens.read(token, end - SECOND)
     refused(tokens, token, end)
     refused(tokens, token, end + timedelta(days=365))
+    in_a_century = NOON.replace(year=2126)
+    tokens.read(tokens.issue(ACCOUNT, SESSION, in_a_century), in_a_century)
     short = AccessTokens(Keyring({purpose: {1: bytes(32)} for purpose in Purpose}), ttl_seconds=5)
     assert short.read(short.issue(ACCOUNT, SESSION, NOON), NOON).expires_at == NOON + 5 * SECOND
 
@@ -125,6 +128,14 @@ def test_a_token_does_not_choose_its_algorithm(tokens: AccessTokens, key: bytes,
     token = signed(key, header, content_of(tokens.issue(ACCOUNT, SESSION, NOON), 1))
     refused(tokens, token)
     refused(tokens, token.rpartition(".")[0] + ".")
+
+
+@pytest.mark.parametrize("size", [384, 512])
+def test_a_stronger_algorithm_is_refused_as_well(tokens: AccessTokens, key: bytes, size: int) -> None:
+    token = tokens.issue(ACCOUNT, SESSION, NOON)
+    body = segment(content_of(token, 0) | {"alg": f"HS{size}"}) + "." + segment(content_of(token, 1))
+    signature = hmac.digest(key, body.encode(), f"sha{size}")
+    refused(tokens, f"{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}")
 
 
 def test_a_token_without_an_algorithm_is_refused(tokens: AccessTokens, key: bytes) -> None:
