@@ -1,7 +1,7 @@
 """The trail in the database: rows that are only ever added."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,10 +9,12 @@ from uuid import UUID
 
 from sqlalchemy import Index, Insert, SmallInteger
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.audit import Entry
+from clarity.domain.errors import Unavailable
 from clarity.persistence.errors import translated
 from clarity.persistence.tables import Base
 
@@ -98,19 +100,30 @@ class SqlEventStore:
     _connection: AsyncConnection | None = field(default=None, init=False)
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Add events durably. Raises `Unavailable` if that may work later; sending them again is harmless."""
+        """Return once all of `entries` are durable."""
         try:
             with translated():
-                connection = self._connection = self._connection or await self.connect()
+                connection = self._connection = self._connection or await self._connected()
                 async with self.turn(), connection.begin():
                     await append(connection, self.dialect, entries)
         except BaseException:
-            # Whatever state the connection is in, a new one starts clean.
-            await self.aclose()
+            # Whatever state the connection is in, a new one starts clean; taking leave of it politely might hang.
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(Exception):
+                    await connection.invalidate()
+                    await connection.close()
             raise
 
     async def aclose(self) -> None:
-        """Close the connection; `append` makes another."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+    async def _connected(self) -> AsyncConnection:
+        try:
+            return await self.connect()
+        except (SQLAlchemyError, OSError):
+            # No entry is at fault while there is no connection, so whatever the reason, it is tried again.
+            raise Unavailable from None

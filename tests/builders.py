@@ -1,0 +1,121 @@
+"""Things to test with. Each builder takes what matters to a test and makes up the rest."""
+
+from datetime import UTC, date, datetime
+from secrets import token_bytes
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from clarity.application.admission import Admitted
+from clarity.domain.access import OPERATOR, Action, Actor, Purpose, Role
+from clarity.domain.audit import Attempt
+from clarity.domain.dates import PartialDate
+from clarity.domain.identifiers import Identifier
+from clarity.domain.ids import PatientId, PractitionerId, RequestId
+from clarity.domain.names import HumanName, NameUse
+from clarity.domain.patients import ALL_FIELDS, Patient
+from clarity.domain.people import Gender, Telecom, TelecomSystem
+from clarity.domain.practitioners import Practitioner
+from clarity.domain.records import Label, Sealed
+from clarity.security.keyring import Keyring
+from clarity.security.keyring import Purpose as KeyPurpose
+
+NOW = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
+TODAY = date(2026, 3, 14)
+
+
+def new_id() -> UUID:
+    """Return a UUIDv7."""
+    return uuid7()
+
+
+def a_keyring() -> Keyring:
+    """Return a keyring with one random generation of every key."""
+    return Keyring({purpose: {1: token_bytes(32)} for purpose in KeyPurpose})
+
+
+def a_name(family: str = "Lovelace", given: str = "Ada", use: NameUse | None = NameUse.OFFICIAL) -> HumanName:
+    """Return a name; several given names are separated by spaces."""
+    return HumanName(family=family, given=tuple(given.split()), use=use)
+
+
+def a_patient(
+    *,
+    name: HumanName | None = None,
+    born: str = "1985-12-10",
+    mrn: str = "",
+    ssn: str = "",
+    email: str = "",
+    phone: str = "",
+    gender: Gender = Gender.FEMALE,
+    identifiers: tuple[Identifier, ...] = (),
+    names: tuple[HumanName, ...] = (),
+    care_team: frozenset[PractitionerId] = frozenset(),
+    notes: str = "",
+    label: Label = Label.NORMAL,
+    discharged: date | None = None,
+    sources: tuple[str, ...] = (),
+    patient_id: PatientId | None = None,
+) -> Patient:
+    """Return a patient nobody has stored yet, with an MRN of their own unless one is given."""
+    identity = patient_id or PatientId(new_id())
+    telecoms = []
+    if email:
+        telecoms.append(Telecom(system=TelecomSystem.EMAIL, value=email))
+    if phone:
+        telecoms.append(Telecom(system=TelecomSystem.PHONE, value=phone))
+    numbers = [Identifier.mrn(mrn or f"MRN-{identity.hex}"), *identifiers]
+    if ssn:
+        numbers.append(Identifier.ssn(ssn))
+    return Patient(
+        id=identity,
+        names=names or (name or a_name(),),
+        born=PartialDate.parse(born),
+        gender=gender,
+        identifiers=tuple(numbers),
+        telecoms=tuple(telecoms),
+        care_team=care_team,
+        notes=notes,
+        label=label,
+        discharged=discharged,
+        sources=sources,
+    )
+
+
+def a_practitioner(*, name: HumanName | None = None, npi: str = "", sources: tuple[str, ...] = ()) -> Practitioner:
+    """Return a practitioner nobody has stored yet."""
+    return Practitioner(id=PractitionerId(new_id()), name=name or a_name("Freud", "Anna"), npi=npi, sources=sources)
+
+
+def an_actor(
+    role: Role = Role.CLINICIAN,
+    *,
+    practitioner: PractitionerId | None = None,
+    patient: PatientId | None = None,
+    actor_id: UUID | None = None,
+) -> Actor:
+    """Return somebody acting in one request of their own."""
+    return Actor(
+        id=actor_id or new_id(),
+        role=role,
+        request=RequestId(new_id()),
+        practitioner=practitioner,
+        patient=patient,
+    )
+
+
+def the_operator() -> Actor:
+    """Return the system actor behind the command line."""
+    return Actor(
+        id=OPERATOR,
+        role=Role.SYSTEM,
+        request=RequestId(new_id()),
+        purpose=Purpose.SYSTEM_ADMINISTRATION,
+        operator="tester",
+    )
+
+
+def unsafe_admitted(record: Sealed) -> Admitted:
+    """Return an admission that no policy gave and no unit of work has noted."""
+    attempt = Attempt(actor=the_operator(), action=Action.VIEW, at=NOW, patient=record.patient, ids=(record.id,))
+    return Admitted(record, attempt, ALL_FIELDS)

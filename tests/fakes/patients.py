@@ -1,0 +1,264 @@
+"""Patients, practitioners and idempotency keys in dictionaries."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from clarity.application.admission import Admitted
+from clarity.application.ports import Answered, PatientFilter, Revision
+from clarity.domain.access import Scope
+from clarity.domain.access import Reason
+from clarity.domain.errors import CannotOpen, DuplicateIdentifier, DuplicateMrn, ReusedKey, StaleWrite, UnauditedAccess
+from clarity.domain.identifiers import IndexKind, IndexTerm
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.patients import Patient, PatientCard, PatientField, PatientStatus
+from clarity.domain.practitioners import Practitioner
+from clarity.domain.records import Label, Resource, Sealed, Standing
+from clarity.persistence.ledger import Ledger
+from clarity.security.normalise import NORMALISERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """One version of a patient as the memory keeps it."""
+
+    patient: Patient
+    author: UUID
+    written_at: datetime
+    written_by: UUID
+    deleted: bool = False
+
+
+@dataclass(slots=True)
+class MemoryTables:
+    """Everything a practice holds. A unit of work writes to a copy, which takes its place at the end."""
+
+    patients: dict[PatientId, tuple[StoredVersion, ...]] = field(default_factory=dict)
+    practitioners: dict[PractitionerId, Practitioner] = field(default_factory=dict)
+    answered: dict[tuple[UUID, str], tuple[bytes, Answered]] = field(default_factory=dict)
+    broken: frozenset[PatientId] = frozenset()
+
+    def copy(self) -> "MemoryTables":
+        """Return tables that can be changed without changing these."""
+        return MemoryTables(dict(self.patients), dict(self.practitioners), dict(self.answered), self.broken)
+
+
+def standing_of(stored: StoredVersion) -> Standing:
+    """Return what the policy may know of a stored patient."""
+    return Standing(
+        care_team=stored.patient.care_team,
+        author=stored.author,
+        guarded=stored.patient.label is not Label.NORMAL,
+        deleted=stored.deleted,
+    )
+
+
+@dataclass(slots=True)
+class MemoryPatientRepository:
+    """`PatientRepository` over `MemoryTables`."""
+
+    tables: MemoryTables
+    ledger: Ledger
+    _shown: dict[PatientId, tuple[Patient, PatientField]] = field(default_factory=dict)
+
+    async def get(self, patient: PatientId) -> Sealed:
+        versions = self.tables.patients.get(patient)
+        if versions is None:
+            return Sealed(resource=Resource.PATIENT, id=patient, patient=patient)
+        return _sealed(versions[-1])
+
+    async def get_many(self, patients: Sequence[PatientId]) -> list[Sealed]:
+        return [_sealed(self.tables.patients[patient][-1]) for patient in patients if patient in self.tables.patients]
+
+    async def find_page(
+        self, scope: Scope, conditions: PatientFilter, *, after: PatientId | None, at_most: int
+    ) -> list[Sealed]:
+        found = self._chosen(scope, conditions)
+        return [_sealed(one) for one in found if after is None or one.patient.id > after][:at_most]
+
+    async def count(self, scope: Scope, conditions: PatientFilter) -> int:
+        return len(self._chosen(scope, conditions))
+
+    async def unsafe_bulk_open(
+        self, scope: Scope, conditions: PatientFilter
+    ) -> AsyncIterator[tuple[Sealed, PatientCard | None]]:
+        for stored in self._chosen(scope, conditions):
+            patient = stored.patient
+            card = PatientCard(id=patient.id, names=patient.names, born=patient.born, identifiers=patient.identifiers)
+            yield _sealed(stored), None if patient.id in self.tables.broken else card
+
+    async def find_by_source(self, source: str) -> PatientId | None:
+        return next(
+            (patient for patient, versions in self.tables.patients.items() if source in versions[-1].patient.sources),
+            None,
+        )
+
+    def open(self, admitted: Admitted) -> Patient:
+        patient = self.tables.patients[admitted.record.patient][admitted.record.version - 1].patient
+        if patient.id in self.tables.broken:
+            raise CannotOpen
+        admitted.check_label(patient.label)
+        self.ledger.disclose(Resource.PATIENT, patient.id)
+        self._shown[patient.id] = (patient, admitted.fields)
+        return patient.only(admitted.fields)
+
+    async def add(self, patient: Patient) -> Patient:
+        stamp = self.ledger.stamp()
+        saved = replace(patient, version=1)
+        self._require_unique(saved)
+        self.tables.patients[saved.id] = (
+            StoredVersion(patient=saved, author=stamp.by, written_at=stamp.at, written_by=stamp.by),
+        )
+        self.ledger.change(Resource.PATIENT, saved.id, version=1, fields=int(saved.filled))
+        return saved
+
+    async def save(self, patient: Patient) -> Patient:
+        original, shown = self._original_of(patient)
+        complete = patient.with_hidden_of(original, shown)
+        return self._replace(original, complete).only(shown)
+
+    async def delete(self, patient: Patient) -> None:
+        original, _ = self._original_of(patient)
+        self._replace(original, original, deleted=True)
+
+    async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
+        self.ledger.disclose(Resource.PATIENT, admitted.record.id)
+        versions = self.tables.patients[admitted.record.patient]
+        return [
+            Revision(
+                patient=stored.patient.only(admitted.fields),
+                version=stored.patient.version,
+                written_at=stored.written_at,
+                written_by=stored.written_by,
+            )
+            for stored in reversed(versions)
+            if before is None or stored.patient.version < before
+        ][:at_most]
+
+    def _chosen(self, scope: Scope, conditions: PatientFilter) -> list[StoredVersion]:
+        current = sorted((versions[-1] for versions in self.tables.patients.values()), key=lambda one: one.patient.id)
+        return [
+            stored
+            for stored in current
+            if scope.refuses(stored.patient.id, standing_of(stored)) is Reason.NONE
+            and _meets(stored.patient, conditions)
+        ]
+
+    def _original_of(self, patient: Patient) -> tuple[Patient, PatientField]:
+        if patient.id not in self._shown:
+            raise UnauditedAccess
+        if self.tables.patients[patient.id][-1].patient.version != patient.version:
+            raise StaleWrite
+        return self._shown[patient.id]
+
+    def _replace(self, original: Patient, patient: Patient, *, deleted: bool = False) -> Patient:
+        stamp = self.ledger.stamp()
+        saved = replace(patient, version=patient.version + 1)
+        self._require_unique(saved)
+        versions = self.tables.patients[saved.id]
+        now = StoredVersion(
+            patient=saved, author=versions[0].author, written_at=stamp.at, written_by=stamp.by, deleted=deleted
+        )
+        self.tables.patients[saved.id] = (*versions, now)
+        changed = saved.changed_from(original)
+        self.ledger.change(Resource.PATIENT, saved.id, version=saved.version, fields=int(changed))
+        return saved
+
+    def _require_unique(self, patient: Patient) -> None:
+        mine = {_folded(term) for term in patient.terms if term.kind.unique}
+        for versions in self.tables.patients.values():
+            other = versions[-1]
+            if other.patient.id == patient.id or other.deleted:
+                continue
+            taken = mine & {_folded(term) for term in other.patient.terms}
+            if any(term and term.kind is IndexKind.MRN for term in taken):
+                raise DuplicateMrn
+            if taken:
+                raise DuplicateIdentifier
+
+
+@dataclass(slots=True)
+class MemoryPractitionerRepository:
+    """`PractitionerRepository` over `MemoryTables`."""
+
+    tables: MemoryTables
+    ledger: Ledger
+
+    async def find(self, practitioners: Sequence[PractitionerId]) -> list[Practitioner]:
+        return [self.tables.practitioners[one] for one in practitioners if one in self.tables.practitioners]
+
+    async def find_page(self, *, after: PractitionerId | None, at_most: int) -> list[Practitioner]:
+        found = sorted(self.tables.practitioners.values(), key=lambda one: one.id)
+        return [one for one in found if after is None or one.id > after][:at_most]
+
+    async def count(self) -> int:
+        return len(self.tables.practitioners)
+
+    async def find_by_terms(self, terms: Sequence[IndexTerm]) -> list[Practitioner]:
+        wanted = {_folded(term) for term in terms}
+        return [one for one in self.tables.practitioners.values() if wanted & {_folded(term) for term in one.terms}]
+
+    async def add(self, practitioner: Practitioner) -> Practitioner:
+        self.ledger.stamp()
+        sources = {source for one in self.tables.practitioners.values() for source in one.sources}
+        if sources & set(practitioner.sources):
+            raise DuplicateIdentifier
+        saved = replace(practitioner, version=1)
+        self.tables.practitioners[saved.id] = saved
+        self.ledger.change(Resource.PRACTITIONER, saved.id, version=1)
+        return saved
+
+    async def save(self, practitioner: Practitioner) -> Practitioner:
+        self.ledger.stamp()
+        if self.tables.practitioners[practitioner.id].version != practitioner.version:
+            raise StaleWrite
+        saved = replace(practitioner, version=practitioner.version + 1)
+        self.tables.practitioners[saved.id] = saved
+        self.ledger.change(Resource.PRACTITIONER, saved.id, version=saved.version)
+        return saved
+
+
+@dataclass(slots=True)
+class MemoryIdempotencyKeys:
+    """`IdempotencyKeys` over `MemoryTables`."""
+
+    tables: MemoryTables
+
+    async def find(self, actor: UUID, key: str, request: bytes) -> Answered | None:
+        if (actor, key) not in self.tables.answered:
+            return None
+        first, answered = self.tables.answered[actor, key]
+        if first != request:
+            raise ReusedKey
+        return answered
+
+    async def add(self, actor: UUID, key: str, request: bytes, answered: Answered) -> None:
+        self.tables.answered[actor, key] = (request, answered)
+
+
+def _sealed(stored: StoredVersion) -> Sealed:
+    patient = stored.patient
+    return Sealed(
+        resource=Resource.PATIENT,
+        id=patient.id,
+        patient=patient.id,
+        standing=standing_of(stored),
+        version=patient.version,
+    )
+
+
+def _meets(patient: Patient, conditions: PatientFilter) -> bool:
+    status: PatientStatus | None = conditions.status
+    terms = {_folded(term) for term in patient.terms} - {None}
+    return (
+        (status is None or patient.status is status)
+        and (conditions.practitioner is None or conditions.practitioner in patient.care_team)
+        and all(_folded(term) in terms for term in conditions.terms)
+    )
+
+
+def _folded(term: IndexTerm) -> IndexTerm | None:
+    """Return the term in its normal spelling, or `None` if it says nothing."""
+    text = NORMALISERS[term.kind].apply(term.text, "US")
+    return IndexTerm(term.kind, text) if text else None

@@ -1,0 +1,102 @@
+"""Units of work over memory, with the real ledger: what is unaudited cannot end well here either."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+
+from clarity.domain.audit import Attempt, AuditEvent
+from clarity.domain.errors import TrailUnavailable
+from clarity.persistence.ledger import Ledger
+from tests.builders import new_id
+from tests.fakes.accounts import MemoryAccountRepository, MemorySessionRepository, MemoryStaff
+from tests.fakes.patients import (
+    MemoryIdempotencyKeys,
+    MemoryPatientRepository,
+    MemoryPractitionerRepository,
+    MemoryTables,
+)
+
+
+@dataclass(slots=True)
+class MemoryTrail:
+    """A trail that remembers its events, and refuses them while `refusing` is set."""
+
+    events: list[AuditEvent] = field(default_factory=list)
+    refusing: bool = False
+
+    async def record(self, events: Sequence[AuditEvent]) -> None:
+        if self.refusing:
+            raise TrailUnavailable
+        self.events.extend(events)
+
+
+class MemoryWork:
+    """`Work` over memory."""
+
+    def __init__(self, tables: MemoryTables, staff: MemoryStaff, ledger: Ledger) -> None:
+        self._tables = tables
+        self._staff = staff
+        self._ledger = ledger
+
+    @cached_property
+    def patients(self) -> MemoryPatientRepository:
+        return MemoryPatientRepository(self._tables, self._ledger)
+
+    @cached_property
+    def practitioners(self) -> MemoryPractitionerRepository:
+        return MemoryPractitionerRepository(self._tables, self._ledger)
+
+    @cached_property
+    def accounts(self) -> MemoryAccountRepository:
+        return MemoryAccountRepository(self._staff, self._ledger)
+
+    @cached_property
+    def sessions(self) -> MemorySessionRepository:
+        return MemorySessionRepository(self._staff)
+
+    @cached_property
+    def idempotency_keys(self) -> MemoryIdempotencyKeys:
+        return MemoryIdempotencyKeys(self._tables)
+
+    def note(self, attempt: Attempt) -> Attempt:
+        return self._ledger.note(attempt)
+
+    def query_mac(self, normalised: bytes) -> bytes:
+        return sha256(b"a key for tests" + normalised).digest()
+
+
+@dataclass(slots=True)
+class MemoryUnitsOfWork:
+    """`BeginWork` and `BeginReading` over memory."""
+
+    tables: MemoryTables = field(default_factory=MemoryTables)
+    staff: MemoryStaff = field(default_factory=MemoryStaff)
+    trail: MemoryTrail = field(default_factory=MemoryTrail)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[MemoryWork]:
+        ledger, tables, staff = Ledger(), self.tables.copy(), self.staff.copy()
+        try:
+            yield MemoryWork(tables, staff, ledger)
+            ledger.check()
+        except BaseException as exc:
+            ledger.fail(exc)
+            await self.trail.record(ledger.events(new_id))
+            raise
+        self.tables, self.staff = tables, staff
+        self.trail.events.extend(ledger.events(new_id))
+
+    @asynccontextmanager
+    async def reading(self, *, snapshot: bool = False) -> AsyncIterator[MemoryWork]:
+        del snapshot
+        ledger = Ledger()
+        try:
+            yield MemoryWork(self.tables.copy(), self.staff.copy(), ledger)
+            ledger.check()
+        except BaseException as exc:
+            ledger.fail(exc)
+            await self.trail.record(ledger.events(new_id))
+            raise
+        await self.trail.record(ledger.events(new_id))
