@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from clarity.application.admission import admit, admit_new
 from clarity.application.ports import BeginReading, BeginWork, Trail
@@ -20,6 +20,7 @@ from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Resource
 from clarity.persistence.audit import AuditEventRow
 from clarity.persistence.engine import Database
+from clarity.persistence.patients.tables import PatientRow
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, the_operator
 from tests.fakes.work import MemoryUnitsOfWork
@@ -29,13 +30,15 @@ from tests.fakes.work import MemoryUnitsOfWork
 class Practice:
     """Units of work over some storage, with what tests do to it again and again.
 
-    `events` returns the whole trail in the order of ids, which is the order of time.
+    `events` returns the whole trail in the order of ids, which is the order of time; after `refuse_events`
+    the trail takes no more. `broken` alters the sealed bytes of a patient.
     """
 
     begin: BeginWork
     reading: BeginReading
     events: Callable[[], Awaitable[list[AuditEvent]]]
     refuse_events: Callable[[], None]
+    broken: Callable[[PatientId], Awaitable[None]]
     database: Database | None = None
 
     async def stored(self, patient: Patient) -> Patient:
@@ -82,7 +85,10 @@ def memory_practice() -> Practice:
     def refuse_events() -> None:
         units.trail.refusing = True
 
-    return Practice(units.begin, units.reading, events, refuse_events)
+    async def broken(patient: PatientId) -> None:
+        units.tables.broken |= {patient}
+
+    return Practice(units.begin, units.reading, events, refuse_events, broken)
 
 
 @asynccontextmanager
@@ -97,8 +103,16 @@ async def sql_practice(database: Database, keyring: Keyring) -> AsyncIterator[Pr
         def refuse_events() -> None:
             switch.refusing = True
 
+        async def broken(patient: PatientId) -> None:
+            async with database.turn(), database.writing() as session:
+                sealed = await session.scalar(select(PatientRow.sealed).where(PatientRow.id == patient))
+                assert sealed is not None
+                altered = sealed[:-1] + bytes([sealed[-1] ^ 1])
+                await session.execute(update(PatientRow).where(PatientRow.id == patient).values(sealed=altered))
+                await session.commit()
+
         units = units_of_work(database, keyring, switch)
-        yield Practice(units.begin, units.reading, events, refuse_events, database)
+        yield Practice(units.begin, units.reading, events, refuse_events, broken, database)
 
 
 @dataclass(slots=True)

@@ -62,11 +62,11 @@ class PatientService:
             admit_new(work, actor, Action.REGISTER, Resource.PATIENT, patient.id, at=self.now())
             _require_fields(patient.filled, right_to(actor.role, Action.REGISTER).fields)
             await _require_practitioners(work, patient.care_team)
-            saved = await work.patients.add(patient)
             if repeat:
-                answered = Answered(record=saved.id, version=saved.version)
+                # Before the patient: the same request arriving twice at once must collide here, not on its MRN.
+                answered = Answered(record=patient.id, version=1)
                 await work.idempotency_keys.add(actor.id, repeat.key, repeat.request, answered)
-            return saved
+            return await work.patients.add(patient)
 
     async def view(self, actor: Actor, patient_id: PatientId) -> Patient:
         """Return one patient.
