@@ -227,7 +227,8 @@ async def test_everybody_sees_their_own_account(door: FrontDoor, units: MemoryUn
 async def test_who_has_no_account_sees_none(door: FrontDoor, units: MemoryUnitsOfWork, role: Role) -> None:
     with pytest.raises(Forbidden):
         await door.accounts.view_own(an_actor(role, actor_id=ANONYMOUS))
-    assert units.trail.events[-1].reason is Reason.NO_SUCH_RIGHT
+    event = units.trail.events[-1]
+    assert (event.outcome, event.reason) == (Outcome.REFUSED, Reason.NO_SUCH_RIGHT)
 
 
 async def test_nothing_of_an_account_is_in_an_error_or_a_repr(door: FrontDoor) -> None:
