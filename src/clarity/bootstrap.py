@@ -2,47 +2,38 @@
 
 import getpass
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
 from uuid_utils.compat import uuid7
 
 from clarity.application.accounts import AccountService
 from clarity.application.imports import ImportService
 from clarity.application.patients import PatientService
-from clarity.application.ports import RateLimit, Trail
+from clarity.application.ports import Trail
 from clarity.application.practitioners import PractitionerService
 from clarity.application.services import Services
 from clarity.application.sessions import SessionService
 from clarity.audit.encoding import Notary
 from clarity.audit.trail import GroupCommitTrail
-from clarity.config import Settings
+from clarity.cache.rates import MemoryRateLimit
+from clarity.config import DatabaseAddress, Settings
 from clarity.domain.access import OPERATOR, Actor, Purpose, Role
 from clarity.domain.ids import RequestId
 from clarity.persistence.audit import SqlEventStore
-from clarity.persistence.engine import Database
+from clarity.persistence.engine import Database, EngineOptions, connect
 from clarity.persistence.types import use_system_seal
 from clarity.persistence.unit_of_work import Tools, UnitsOfWork
 from clarity.search.streaming import StreamingSearch
 from clarity.security.blind_index import BlindIndex
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
-from clarity.security.keystore import FileKeyStore
+from clarity.security.keystore import open_store
 from clarity.security.macs import AuditKeys
+from clarity.security.passwords import Passwords
 from clarity.security.roots import open_root
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Practice:
-    """What one practice decides for itself."""
-
-    time_zone: ZoneInfo = ZoneInfo("UTC")
-    region: str = "US"
-    access_token_ttl_seconds: int = 600
-    session_ttl: timedelta = timedelta(hours=12)
+from clarity.security.tokens import AccessTokens
 
 
 def now() -> datetime:
@@ -58,6 +49,29 @@ def operator() -> Actor:
         request=RequestId(uuid7()),
         purpose=Purpose.SYSTEM_ADMINISTRATION,
         operator=re.sub(r"[^A-Za-z0-9._$-]", "_", getpass.getuser())[:32],
+    )
+
+
+def open_keyring(settings: Settings) -> Keyring:
+    """Unwrap the keys of this practice. Raises `Misconfigured`, saying which key is missing or wrong."""
+    return Keyring.open(open_store(settings.key_store), open_root(settings.key_root))
+
+
+def engine_options(settings: Settings, address: DatabaseAddress | None = None) -> EngineOptions:
+    """Return how to connect to the application's database, or to the one at `address`."""
+    address = address or settings.database
+    return EngineOptions(
+        url=address.url,
+        tls=address.tls_context(),
+        application_name=address.application_name or "clarity",
+        connect_timeout_seconds=address.connect_timeout_seconds or 10.0,
+        pool_size=settings.db_pool_size,
+        max_overflow=settings.db_max_overflow,
+        pool_timeout_seconds=settings.db_pool_timeout,
+        pool_recycle_seconds=settings.db_pool_recycle,
+        statement_timeout_ms=settings.db_statement_timeout_ms,
+        idle_in_transaction_timeout_ms=settings.db_idle_in_transaction_timeout_ms,
+        echo=settings.sql_echo,
     )
 
 
@@ -77,11 +91,69 @@ def units_of_work(database: Database, keyring: Keyring, trail: Trail, region: st
 
 
 @asynccontextmanager
-async def opened_trail(database: Database, keyring: Keyring) -> AsyncIterator[GroupCommitTrail]:
+async def opened_trail(
+    database: Database, keyring: Keyring, *, timeout_seconds: float = 5.0, capacity: int = 10_000
+) -> AsyncIterator[GroupCommitTrail]:
     """Open the audit trail over a connection of its own; at the end what waits is written."""
     store = SqlEventStore(database.trail_connection, database.turn, database.dialect_name)
-    trail = GroupCommitTrail(store, Notary(AuditKeys(keyring).mac).certify)
+    certify = Notary(AuditKeys(keyring).mac).certify
+    trail = GroupCommitTrail(store, certify, timeout_seconds=timeout_seconds, capacity=capacity)
     try:
         yield trail
     finally:
         await trail.aclose()
+
+
+def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords: Passwords) -> Services:
+    """Join adapters and services."""
+    cursors, limits = Cursors(keyring), MemoryRateLimit()
+    return Services(
+        patients=PatientService(
+            begin=units.begin,
+            reading=units.reading,
+            search_index=StreamingSearch(lambda: now().astimezone(settings.practice_time_zone).date()),
+            cursors=cursors,
+            limits=limits,
+            now=now,
+        ),
+        practitioners=PractitionerService(units.reading, cursors, now),
+        accounts=AccountService(begin=units.begin, reading=units.reading, now=now, new_id=uuid7, passwords=passwords),
+        sessions=SessionService(
+            begin=units.begin,
+            reading=units.reading,
+            passwords=passwords,
+            tokens=AccessTokens(keyring, ttl_seconds=settings.access_token_ttl_seconds),
+            limits=limits,
+            now=now,
+            new_id=uuid7,
+            session_ttl=timedelta(hours=settings.session_ttl_hours),
+        ),
+        imports=ImportService(begin=units.begin, now=now, new_id=uuid7),
+        now=now,
+        new_id=uuid7,
+    )
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Services]:
+    """Open everything the use-cases need, and close it at the end.
+
+    Raises `Misconfigured` if a key is missing or wrong, or a setting is not safe enough for the environment.
+    """
+    settings.check_start()
+    async with AsyncExitStack() as stack:
+        keyring = open_keyring(settings)
+        database = connect(engine_options(settings))
+        stack.push_async_callback(database.dispose)
+        trail = await stack.enter_async_context(
+            opened_trail(
+                database,
+                keyring,
+                timeout_seconds=settings.audit_timeout_seconds,
+                capacity=settings.audit_queue_size,
+            )
+        )
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        units = units_of_work(database, keyring, trail, settings.practice_region)
+        yield assemble(settings, keyring, units, passwords)
