@@ -1,0 +1,264 @@
+"""Connections to the database: one `Database` for each process, which writes, reads, and reads as of one instant."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, NullPool, event, make_url
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from clarity.domain.errors import Misconfigured, PoolExhausted
+
+Sessions = async_sessionmaker[AsyncSession]
+
+# Whoever waits for another process to finish writing to the SQLite file waits this long.
+_BUSY_SECONDS = 5.0
+# A firewall may forget a connection that nothing passed over; below this age nobody looks.
+_IDLE_SECONDS = 30.0
+_PING_SECONDS = 2.0
+# The server ends a statement at its time limit; this much later the client stops hoping for an answer.
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Where to connect and how. `url` names an async driver; zero switches a time limit off."""
+
+    url: str = field(repr=False)
+    tls: ssl.SSLContext | str | None = None
+    application_name: str = "clarity"
+    connect_timeout_seconds: float = 10.0
+    pool_size: int = 5
+    max_overflow: int = 10
+    pool_timeout_seconds: float = 30.0
+    pool_recycle_seconds: int = 1800
+    statement_timeout_ms: int = 30_000
+    idle_in_transaction_timeout_ms: int = 60_000
+    echo: bool = False
+
+    @property
+    def dialect_name(self) -> str:
+        """Return "postgresql" or "sqlite"."""
+        return make_url(self.url).get_backend_name()
+
+
+class Database:
+    """The engines of one database. Whoever made it disposes of it."""
+
+    def __init__(
+        self,
+        writing: AsyncEngine,
+        reading: AsyncEngine,
+        snapshot: AsyncEngine,
+        trail: AsyncEngine,
+        turn: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        self.writing: Sessions = async_sessionmaker(writing, expire_on_commit=False)
+        """Sessions with a transaction."""
+        self.reading: Sessions = async_sessionmaker(reading, expire_on_commit=False)
+        """Sessions in which each statement stands alone."""
+        self.snapshot: Sessions = async_sessionmaker(snapshot, expire_on_commit=False)
+        """Sessions that read the database as it was at their first statement, and cannot write."""
+        self.turn = turn
+        """Waits until this process may write, in order of arrival; raises `PoolExhausted` after `pool_timeout`."""
+        self._trail = trail
+        self._engines = (writing, reading, snapshot, trail)
+
+    @property
+    def dialect_name(self) -> str:
+        """Return "postgresql" or "sqlite"."""
+        return self._trail.dialect.name
+
+    @property
+    def dialects(self) -> frozenset[Dialect]:
+        """Return the dialect of every engine, for `use_system_seal`."""
+        return frozenset(engine.dialect for engine in self._engines)
+
+    async def trail_connection(self) -> AsyncConnection:
+        """Open a connection that no pool knows of. Whoever asked closes it."""
+        return await self._trail.connect()
+
+    async def dispose(self) -> None:
+        """Close every connection that is not in use."""
+        for engine in self._engines:
+            await engine.dispose()
+
+
+def connect(options: EngineOptions) -> Database:
+    """Make the engines of a database. They connect when they are first used; an SQLite file is made at once."""
+    return _postgresql(options) if options.dialect_name == "postgresql" else _sqlite(options)
+
+
+def unpooled(options: EngineOptions) -> AsyncEngine:
+    """Make an engine that keeps no connections and whose transactions write, for migrations and for the trail."""
+    if options.dialect_name == "postgresql":
+        return _postgresql_engine(options, poolclass=NullPool)
+    return _sqlite_engine(options, _SQLITE_WRITER, begin="BEGIN IMMEDIATE", poolclass=NullPool)
+
+
+def _postgresql(options: EngineOptions) -> Database:
+    engine = _postgresql_engine(
+        options,
+        pool_size=options.pool_size,
+        max_overflow=options.max_overflow,
+        pool_timeout=options.pool_timeout_seconds,
+        pool_recycle=options.pool_recycle_seconds,
+        pool_use_lifo=True,
+    )
+    event.listen(engine.sync_engine, "checkin", _remember_use)
+    event.listen(engine.sync_engine, "checkout", _check_connection)
+    return Database(
+        writing=engine,
+        # The driver keeps the isolation level for itself until it begins, so that choosing one costs nothing.
+        reading=engine.execution_options(isolation_level="AUTOCOMMIT"),
+        snapshot=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
+        trail=unpooled(options),
+        turn=nullcontext,
+    )
+
+
+def _postgresql_engine(options: EngineOptions, **pool: Any) -> AsyncEngine:
+    limit_ms = options.statement_timeout_ms
+    engine = create_async_engine(
+        options.url,
+        echo=options.echo,
+        hide_parameters=True,
+        connect_args={
+            "ssl": options.tls,
+            "timeout": options.connect_timeout_seconds,
+            # For a server that answers no more at all; one that does enforces the limit itself.
+            "command_timeout": limit_ms / 1000 + _GRACE_SECONDS if limit_ms else None,
+            "server_settings": {
+                "application_name": options.application_name,
+                "statement_timeout": str(limit_ms),
+                "idle_in_transaction_session_timeout": str(options.idle_in_transaction_timeout_ms),
+                # Compiling takes longer than any of our statements: they fetch by index, a page at a time.
+                "jit": "off",
+                "timezone": "UTC",
+            },
+        },
+        **pool,
+    )
+    event.listen(engine.sync_engine, "handle_error", _drop_what_timed_out)
+    return engine
+
+
+def _drop_what_timed_out(context: ExceptionContext) -> None:
+    """Give up a connection whose server did not answer in time, rather than wait for it again in a rollback."""
+    if isinstance(context.original_exception, TimeoutError):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+
+
+def _remember_use(_connection: Any, record: Any) -> None:
+    record.info["used_at"] = monotonic()
+
+
+def _check_connection(connection: Any, record: Any, _proxy: Any) -> None:
+    """Let the pool replace a connection that the server closed, or that a firewall may have forgotten.
+
+    SQLAlchemy's own test before every use costs three round trips with this driver.
+    """
+    driver = connection.driver_connection
+    idle_seconds = monotonic() - record.info.get("used_at", monotonic())
+    if driver.is_closed():
+        raise DisconnectionError
+    if idle_seconds > _IDLE_SECONDS:
+        try:
+            connection.run_async(lambda driver: driver.execute("", timeout=_PING_SECONDS))
+        except (OSError, connection.dbapi.asyncpg.PostgresError, connection.dbapi.asyncpg.InterfaceError):
+            raise DisconnectionError from None
+
+
+# `synchronous` FULL keeps a commit through a loss of power. Freed pages are overwritten, so that what was deleted
+# does not stay in the file. Without recursive triggers, INSERT OR REPLACE would delete past the triggers that
+# keep the trail.
+_SQLITE_SAFETY = """
+PRAGMA synchronous = FULL;
+PRAGMA secure_delete = ON;
+PRAGMA foreign_keys = ON;
+PRAGMA recursive_triggers = ON;
+PRAGMA trusted_schema = OFF;
+PRAGMA temp_store = MEMORY;
+"""
+_SQLITE_WRITER = f"PRAGMA journal_mode = WAL; {_SQLITE_SAFETY}"
+_SQLITE_READER = f"{_SQLITE_SAFETY} PRAGMA query_only = ON;"
+
+
+def _sqlite(options: EngineOptions) -> Database:
+    _make_private_file(Path(make_url(options.url).database or ""))
+    writing = _sqlite_engine(options, _SQLITE_WRITER, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+    readers: dict[str, Any] = {
+        "pool_size": options.pool_size,
+        "max_overflow": options.max_overflow,
+        "pool_timeout": options.pool_timeout_seconds,
+    }
+    # Nothing to roll back after single statements, and each attempt would be a trip to the connection's thread.
+    reading = _sqlite_engine(options, _SQLITE_READER, skip_autocommit_rollback=True, **readers)
+    return Database(
+        writing=writing,
+        reading=reading,
+        snapshot=_sqlite_engine(options, _SQLITE_READER, begin="BEGIN", **readers),
+        trail=unpooled(options),
+        turn=_Turns(options.pool_timeout_seconds).next,
+    )
+
+
+def _sqlite_engine(options: EngineOptions, pragmas: str, *, begin: str = "", **pool: Any) -> AsyncEngine:
+    """Make an engine that takes control of transactions from Python's driver, which would begin them too late."""
+    engine = create_async_engine(
+        options.url,
+        echo=options.echo,
+        hide_parameters=True,
+        connect_args={"isolation_level": None, "timeout": _BUSY_SECONDS},
+        **pool,
+    )
+
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.run_async(lambda driver: driver.executescript(pragmas))
+
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", prepare)
+    if begin:
+        event.listen(engine.sync_engine, "begin", begin_transaction)
+    return engine
+
+
+def _make_private_file(path: Path) -> None:
+    """Make the file and its folder if they are missing, for their owner only; SQLite's other files take after it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as exc:
+        raise Misconfigured(f"the database {path} cannot be opened: {exc.strerror}") from None
+
+
+class _Turns:
+    """One writer at a time, in order of arrival."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def next(self) -> AsyncIterator[None]:
+        """Wait for one's turn, or raise `PoolExhausted` if it does not come in time."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise PoolExhausted from None
+        try:
+            yield
+        finally:
+            self._lock.release()
