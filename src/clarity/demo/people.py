@@ -1,8 +1,8 @@
 """The people of the made-up practice: what they are called, where they live, how they are reached.
 
-Nothing here can belong to a real person: telephone numbers end in 555-01xx (set aside for fiction by the North American
-Numbering Plan), e-mail addresses are under example.org (RFC 2606), social security numbers begin with 9 and have a group
-below 50 (used neither for those nor for ITINs), and NPIs begin with 2 (none given out so far does).
+Nothing here can belong to a real person. Telephone numbers end in 555-01xx, which the North American Numbering Plan
+sets aside for fiction; e-mail addresses are under example.org (RFC 2606); social security numbers begin with 9 and
+have a group below 50, used neither for those nor for ITINs; NPIs begin with 2, as none given out so far does.
 """
 
 import unicodedata
@@ -105,7 +105,7 @@ class Registry:
         return self.name(origin, female=female).given[0]
 
     def address(self, random: Random, use: AddressUse = AddressUse.HOME) -> Address:
-        """Return an address in Massachusetts; towns and streets are made up, the postal codes are those of the state."""
+        """Return an address in Massachusetts, of a town and street that are made up."""
         faker = self._fakers["en_US"]
         lines = [f"{faker.building_number()} {faker.street_name()}"]
         if random.random() < 0.35:
