@@ -10,6 +10,7 @@
     │   ├── DuplicateIdentifier  somebody has an identifier that only one may have
     │   │   └── DuplicateMrn
     │   ├── DuplicateEmail       an account with that e-mail exists
+    │   ├── DanglingReference    something imported refers to somebody who is not known here
     │   └── ReusedKey            an idempotency key came again with another request
     ├── StaleWrite               somebody else changed the record meanwhile
     ├── TooMany                  asked too often; carries the seconds to wait
@@ -102,6 +103,12 @@ class DuplicateEmail(Conflict):
     """An account with this e-mail address exists."""
 
     code = "duplicate-email"
+
+
+class DanglingReference(Conflict):
+    """A reference leads to nobody who is known here."""
+
+    code = "dangling-reference"
 
 
 class ReusedKey(Conflict):

@@ -24,7 +24,7 @@ from clarity.domain.people import (
     Telecom,
     TelecomSystem,
 )
-from clarity.domain.records import Label
+from clarity.domain.records import TOMBSTONE, Label
 from clarity.domain.values import Confidential, allow_text, require_few
 
 MAX_NOTES = 100_000
@@ -42,7 +42,7 @@ class PatientStatus(StrEnum):
     ACTIVE = "active"
     DISCHARGED = "discharged"
     DECEASED = "deceased"
-    DELETED = "deleted"
+    DELETED = TOMBSTONE
 
 
 class PatientField(IntFlag):

@@ -16,6 +16,10 @@ class Resource(IntEnum):
     SESSION = 4
 
 
+TOMBSTONE = "deleted"
+"""The status of a record of any kind that was taken away. Its row and its history stay."""
+
+
 class Label(StrEnum):
     """How confidential a record is beyond the ordinary."""
 

@@ -108,11 +108,11 @@ class SqlEventStore:
                     await append(connection, self.dialect, entries)
         except BaseException:
             # Whatever state the connection is in, a new one starts clean; taking leave of it politely might hang.
-            connection, self._connection = self._connection, None
-            if connection is not None:
+            broken, self._connection = self._connection, None
+            if broken is not None:
                 with suppress(Exception):
-                    await connection.invalidate()
-                    await connection.close()
+                    await broken.invalidate()
+                    await broken.close()
             raise
 
     async def aclose(self) -> None:

@@ -43,3 +43,14 @@ def wrapped_key(row: Any, subject: UUID) -> WrappedKey | None:
     if row.wrapped is None:
         return None
     return WrappedKey(subject, row.key_generation, row.kek_generation, row.wrapped)
+
+
+def key_columns(wrapped: WrappedKey, at: datetime) -> dict[str, Any]:
+    """Return the columns of a new data key."""
+    return {
+        "subject_id": wrapped.subject,
+        "generation": wrapped.generation,
+        "kek_generation": wrapped.kek_generation,
+        "wrapped": wrapped.wrapped,
+        "created_at": at,
+    }

@@ -1,32 +1,23 @@
 """The scopes of the policy as SQL. `Scope.refuses` answers for one record what this answers for a table."""
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, true
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, false, or_, true
 
 from clarity.domain.access import Reach, Scope
-from clarity.domain.ids import PractitionerId
-from clarity.domain.patients import PatientStatus
-from clarity.persistence.patients.tables import CareTeamRow, PatientRow
+from clarity.domain.records import TOMBSTONE
+from clarity.persistence.care_team import cares_for
 
 
-def in_scope(scope: Scope) -> ColumnElement[bool]:
-    """Return the condition on `patients` under which `scope` covers the record."""
+def in_scope(scope: Scope, rows: Any, patient: Any) -> ColumnElement[bool]:
+    """Return the condition under which `scope` covers a row of the sealed table `rows`.
+
+    `patient` is the column that names whose record it is.
+    """
     if scope.reach is Reach.NONE:
         return false()
-    tied = false() if scope.practitioner is None else cared_for_by(scope.practitioner)
-    own = PatientRow.id == scope.patient if scope.patient is not None else false()
+    tied = false() if scope.practitioner is None else cares_for(scope.practitioner, patient)
+    own = false() if scope.patient is None else patient == scope.patient
     reached = {Reach.ALL: true(), Reach.CARE_TEAM: tied, Reach.SELF: own}[scope.reach]
-    unguarded = (
-        true()
-        if scope.guarded
-        else or_(PatientRow.guarded.is_(False), tied, own if scope.reach is Reach.SELF else false())
-    )
-    return and_(PatientRow.status != PatientStatus.DELETED.value, reached, unguarded)
-
-
-def cared_for_by(practitioner: PractitionerId) -> ColumnElement[bool]:
-    """Return the condition on `patients` that `practitioner` is on the care team now."""
-    return exists().where(
-        CareTeamRow.practitioner_id == practitioner,
-        CareTeamRow.patient_id == PatientRow.id,
-        CareTeamRow.until_version.is_(None),
-    )
+    unguarded = true() if scope.guarded or scope.reach is Reach.SELF else or_(rows.guarded.is_(False), tied)
+    return and_(rows.status != TOMBSTONE, reached, unguarded)

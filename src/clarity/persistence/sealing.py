@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 
 from clarity.domain.errors import CannotOpen, Invalid
-from clarity.domain.ids import PatientId
 from clarity.domain.records import Sealed
 from clarity.persistence.registry import number_of
 from clarity.security.envelope import Place
@@ -18,6 +17,7 @@ from clarity.security.keyring import WrappedKey
 from clarity.security.vault import DataKey
 
 Entity = TypeVar("Entity")
+Shape = TypeVar("Shape")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +48,20 @@ class SealedMapper(Generic[Entity]):
         self._content = msgspec.msgpack.Decoder(content_of(entity, self._names))
         self._encoder = msgspec.msgpack.Encoder()
 
-    def seal(self, key: DataKey, entity: Entity, *, row: UUID, patient: PatientId, version: int) -> bytes:
-        """Return the content of `entity` sealed for one version of one row."""
+    def seal(self, key: DataKey, entity: Entity, *, row: UUID, version: int) -> bytes:
+        """Return the content of `entity` sealed for one version of one row of the key's patient."""
         content = {name: value for name, value in sparse(entity).items() if name in self._names}
         plaintext = bytes([self.schema]) + self._encoder.encode(content)
-        return key.seal(self._place(row, patient, version), plaintext)
+        return key.seal(self._place(row, key.subject, version), plaintext)
 
-    def open(self, key: DataKey, record: Sealed, ciphertext: bytes) -> dict[str, Any]:
+    def open(self, key: DataKey, record: SealedRecord) -> dict[str, Any]:
         """Return the content by field, or raise `CannotOpen`."""
-        content = self.decode(key, record, ciphertext, self._content)
+        content = self.decode(key, record, self._content)
         return {name: getattr(content, name) for name in self._names}
 
-    def decode(self, key: DataKey, record: Sealed, ciphertext: bytes, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
+    def decode(self, key: DataKey, record: SealedRecord, decoder: msgspec.msgpack.Decoder[Shape]) -> Shape:
         """Return what `decoder` makes of the content, or raise `CannotOpen`."""
-        plaintext = key.open(self._place(record.id, record.patient, record.version), ciphertext)
+        plaintext = key.open(self._place(record.id, record.patient, record.version), record.ciphertext)
         if plaintext[0] != self.schema:
             raise CannotOpen
         try:
@@ -69,7 +69,7 @@ class SealedMapper(Generic[Entity]):
         except (msgspec.DecodeError, Invalid):
             raise CannotOpen from None
 
-    def _place(self, row: UUID, patient: PatientId, version: int) -> Place:
+    def _place(self, row: UUID, patient: UUID, version: int) -> Place:
         table, column = self._numbers
         return Place(table=table, column=column, row=row, subject=patient, version=version)
 

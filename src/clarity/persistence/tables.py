@@ -66,12 +66,14 @@ class SealedColumns(AuditColumns):
     """A row whose content is one ciphertext under its patient's data key.
 
     `version` counts the writes from 1. `key_generation` says which of the patient's data keys opens it;
-    `guarded` that its label is not normal.
+    `status` where the record stands, of which "deleted" makes it a tombstone; `guarded` that its label is not
+    normal.
     """
 
     sealed: Mapped[bytes]
     key_generation: Mapped[int]
     version: Mapped[int]
+    status: Mapped[str]
     guarded: Mapped[bool]
 
 

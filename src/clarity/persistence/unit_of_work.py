@@ -20,7 +20,7 @@ from clarity.persistence.idempotency import SqlIdempotencyKeys
 from clarity.persistence.identifiers import BlindIndexing, IdentifierTable
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.ledger import Ledger
-from clarity.persistence.patients.mapping import PatientMapper
+from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.repository import SqlPatientRepository
 from clarity.persistence.patients.tables import PatientIdentifierRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, SqlPractitionerRepository
@@ -65,7 +65,7 @@ class Tools:
     new_id: NewId
     certify: Callable[[AuditEvent], Entry]
     query_mac: Callable[[bytes], bytes]
-    patients: PatientMapper
+    patients: PatientTable
     patient_identifiers: IdentifierTable
     practitioner_identifiers: IdentifierTable
 
@@ -85,7 +85,7 @@ class Tools:
             new_id=new_id,
             certify=certify,
             query_mac=query_mac,
-            patients=PatientMapper.using(keys),
+            patients=PatientTable(keys),
             patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
         )

@@ -1,20 +1,17 @@
 """From a patient to the columns of a row and back."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import msgspec
 
 from clarity.domain.dates import PartialDate
-from clarity.domain.errors import CannotOpen
 from clarity.domain.identifiers import Identifier
-from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.ids import PractitionerId
 from clarity.domain.names import HumanName
 from clarity.domain.patients import Patient, PatientCard, PatientStatus
-from clarity.domain.records import Label, Resource, Standing
-from clarity.persistence.keys import DataKeys, wrapped_key
-from clarity.persistence.sealing import SealedMapper, SealedRecord
-from clarity.security.vault import DataKey
+from clarity.domain.records import Resource
+from clarity.persistence.keys import DataKeys
+from clarity.persistence.patients.tables import PatientRow
+from clarity.persistence.records import SealedTable, Written
+from clarity.persistence.sealing import SealedRecord
 
 _OUTSIDE = frozenset({"id", "care_team", "version"})
 
@@ -27,63 +24,23 @@ class _Card(msgspec.Struct, frozen=True, gc=False):
     identifiers: tuple[Identifier, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PatientMapper:
-    """Seals patients and opens them with the keys that came with their rows."""
+class PatientTable(SealedTable[Patient]):
+    """The patients. The care team is in a table of its own."""
 
-    keys: DataKeys
-    content: SealedMapper[Patient]
-    card: msgspec.msgpack.Decoder[_Card]
+    def __init__(self, keys: DataKeys) -> None:
+        super().__init__(PatientRow, Patient, Resource.PATIENT, keys, outside=_OUTSIDE, patient="id")
+        self._card = msgspec.msgpack.Decoder(_Card)
 
-    @classmethod
-    def using(cls, keys: DataKeys) -> "PatientMapper":
-        """Return a mapper that unwraps data keys with `keys`."""
-        mapper = SealedMapper(Patient, "patients", outside=_OUTSIDE)
-        return cls(keys, mapper, msgspec.msgpack.Decoder(_Card))
-
-    def seal(self, key: DataKey, patient: Patient) -> dict[str, Any]:
-        """Return the columns that hold the content of `patient` at its version."""
-        sealed = self.content.seal(key, patient, row=patient.id, patient=patient.id, version=patient.version)
-        return {
-            "sealed": sealed,
-            "key_generation": key.generation,
-            "version": patient.version,
-            "guarded": patient.label is not Label.NORMAL,
-            "status": patient.status.value,
-        }
-
-    def open(self, record: SealedRecord, care_team: frozenset[PractitionerId]) -> Patient:
+    def open_patient(self, record: SealedRecord, care_team: frozenset[PractitionerId]) -> Patient:
         """Return the patient inside `record`, or raise `CannotOpen`."""
-        content = self.content.open(self.key_of(record), record, record.ciphertext)
-        return Patient(id=record.patient, version=record.version, care_team=care_team, **content)
+        return Patient(id=record.patient, version=record.version, care_team=care_team, **self.open(record))
 
     def open_card(self, record: SealedRecord) -> PatientCard:
         """Return what a search compares of the patient inside `record`, or raise `CannotOpen`."""
-        card = self.content.decode(self.key_of(record), record, record.ciphertext, self.card)
+        card = self.mapper.decode(self.key_of(record), record, self._card)
         return PatientCard(id=record.patient, names=card.names, born=card.born, identifiers=card.identifiers)
 
-    def key_of(self, record: SealedRecord) -> DataKey:
-        """Return the data key that the same statement returned with `record`, or raise `CannotOpen`."""
-        if record.wrapped is None:
-            raise CannotOpen  # the key was destroyed: the patient is forgotten
-        return self.keys.unwrap(record.wrapped)
 
-    def to_record(self, row: Any) -> SealedRecord:
-        """Return a fetched row as a record still closed."""
-        patient = PatientId(row.id)
-        return SealedRecord(
-            resource=Resource.PATIENT,
-            id=patient,
-            patient=patient,
-            standing=Standing(
-                care_team=row.care_team,
-                author=row.created_by,
-                guarded=row.guarded,
-                deleted=row.status == PatientStatus.DELETED.value,
-            ),
-            version=row.version,
-            ciphertext=row.sealed,
-            wrapped=wrapped_key(row, patient),
-            written_at=row.updated_at,
-            written_by=row.updated_by,
-        )
+def written(patient: Patient, fields: int, *, status: PatientStatus | None = None) -> Written:
+    """Return what is written of `patient` beside the seal; `status` takes the place of their own."""
+    return Written(status=(status or patient.status).value, label=patient.label, fields=fields)

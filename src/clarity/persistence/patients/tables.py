@@ -1,16 +1,15 @@
-"""The tables of patients and of what ties others to them."""
+"""The tables of patients and of their identifiers."""
 
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.patients import PatientStatus
 from clarity.persistence.identifiers import identifier_indexes
-from clarity.persistence.tables import Base, IdentifierColumns, Lasting, SealedColumns
+from clarity.persistence.tables import Base, IdentifierColumns, SealedColumns
 
 _STATUSES = ", ".join(f"'{status.value}'" for status in PatientStatus)
-_HOLDS = text("until_version IS NULL")
 
 
 class PatientRow(SealedColumns, Base):
@@ -24,7 +23,6 @@ class PatientRow(SealedColumns, Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    status: Mapped[str]
 
 
 class PatientIdentifierRow(IdentifierColumns, Base):
@@ -34,14 +32,3 @@ class PatientIdentifierRow(IdentifierColumns, Base):
     __table_args__ = (*identifier_indexes("patient_identifiers"),)
 
     patient_id: Mapped[UUID] = mapped_column(ForeignKey("patients.id"), index=True)
-
-
-class CareTeamRow(Lasting, Base):
-    """That a practitioner is, or was, on the care team of a patient."""
-
-    __tablename__ = "care_team_members"
-    __table_args__ = (Index(None, "practitioner_id", "patient_id", postgresql_where=_HOLDS, sqlite_where=_HOLDS),)
-
-    patient_id: Mapped[UUID] = mapped_column(ForeignKey("patients.id"), primary_key=True)
-    practitioner_id: Mapped[UUID] = mapped_column(ForeignKey("practitioners.id"), primary_key=True)
-    since_version: Mapped[int] = mapped_column(primary_key=True)

@@ -1,0 +1,191 @@
+"""Tables of sealed records: what fetches them, writes them and keeps their versions is the same for every kind."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from clarity.domain.errors import CannotOpen
+from clarity.domain.ids import PatientId
+from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
+from clarity.persistence.care_team import care_team_of
+from clarity.persistence.history import RecordVersionRow, keep_version
+from clarity.persistence.keys import DataKeyRow, DataKeys, wrapped_key
+from clarity.persistence.ledger import Ledger
+from clarity.persistence.registry import number_of
+from clarity.persistence.sealing import SealedMapper, SealedRecord
+from clarity.persistence.tables import Stamp, write_one
+from clarity.security.vault import DataKey
+
+Entity = TypeVar("Entity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What is written beside the seal: the record's status and label, and the bits of the fields that changed."""
+
+    status: str
+    label: Label = Label.NORMAL
+    fields: int = 0
+
+
+class SealedTable(Generic[Entity]):
+    """One table of sealed records of patients.
+
+    `rows` has the columns of `SealedColumns`, and in its column `patient` the patient whose data key seals the
+    row. Of `entity`, every field is sealed but those in `outside`, which the table keeps in columns or elsewhere.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        entity: type[Entity],
+        resource: Resource,
+        keys: DataKeys,
+        *,
+        outside: frozenset[str],
+        patient: str = "patient_id",
+    ) -> None:
+        self.rows = rows
+        self.resource = resource
+        self.keys = keys
+        self.mapper = SealedMapper(entity, rows.__tablename__, outside=outside)
+        self._patient = patient
+        owner = getattr(rows, patient)
+        self.fetched: Select[Any] = (
+            select(
+                rows.id,
+                owner.label("owner_id"),
+                rows.status,
+                rows.guarded,
+                rows.version,
+                rows.sealed,
+                rows.key_generation,
+                rows.created_by,
+                rows.updated_at,
+                rows.updated_by,
+                DataKeyRow.kek_generation,
+                DataKeyRow.wrapped,
+                care_team_of(owner),
+            )
+            .select_from(rows)
+            .outerjoin(DataKeyRow, _opens(owner, rows.key_generation))
+        )
+        """The statement that fetches records with what the policy must know and the key to open them."""
+        self.one = self.fetched.where(rows.id == bindparam("id"))
+        """The same for the record with the parameter `id`; built once, as it runs with most requests."""
+
+    def record_of(self, row: Any) -> SealedRecord:
+        """Return a fetched row as a record still closed."""
+        patient = PatientId(row.owner_id)
+        return SealedRecord(
+            resource=self.resource,
+            id=row.id,
+            patient=patient,
+            standing=Standing(
+                care_team=row.care_team,
+                author=row.created_by,
+                guarded=row.guarded,
+                deleted=row.status == TOMBSTONE,
+            ),
+            version=row.version,
+            ciphertext=row.sealed,
+            wrapped=wrapped_key(row, patient),
+            written_at=row.updated_at,
+            written_by=row.updated_by,
+        )
+
+    def key_of(self, record: SealedRecord) -> DataKey:
+        """Return the data key that the same statement fetched with `record`, or raise `CannotOpen`."""
+        if record.wrapped is None:
+            raise CannotOpen  # the key was destroyed: the patient is forgotten
+        return self.keys.unwrap(record.wrapped)
+
+    def open(self, record: SealedRecord) -> dict[str, Any]:
+        """Return the sealed fields of `record`, or raise `CannotOpen`."""
+        return self.mapper.open(self.key_of(record), record)
+
+    async def insert(
+        self, session: AsyncSession, ledger: Ledger, key: DataKey, row: UUID, entity: Entity, written: Written
+    ) -> None:
+        """Write a new record of the key's patient as version 1, and enter it in the ledger."""
+        stamp = ledger.stamp()
+        sealed = self.mapper.seal(key, entity, row=row, version=1)
+        owner = {} if self._patient == "id" else {self._patient: key.subject}
+        await session.execute(
+            insert(self.rows).values(
+                id=row,
+                created_at=stamp.at,
+                created_by=stamp.by,
+                **owner,
+                **self._columns(stamp, key, sealed, 1, written),
+            )
+        )
+        ledger.change(self.resource, row, version=1, sealed=sealed, fields=written.fields)
+
+    async def replace(
+        self, session: AsyncSession, ledger: Ledger, record: SealedRecord, entity: Entity, written: Written
+    ) -> int:
+        """Keep the version that was fetched, write `entity` as the next, and return its number.
+
+        Raises `StaleWrite` if somebody else did so meanwhile.
+        """
+        stamp, key, version = ledger.stamp(), self.key_of(record), record.version + 1
+        sealed = self.mapper.seal(key, entity, row=record.id, version=version)
+        await session.execute(keep_version(self.rows, record.id, record.version, patient=self._patient))
+        statement = update(self.rows).where(self.rows.id == record.id, self.rows.version == record.version)
+        await write_one(session, statement.values(self._columns(stamp, key, sealed, version, written)))
+        ledger.change(self.resource, record.id, version=version, sealed=sealed, fields=written.fields)
+        return version
+
+    async def versions(
+        self, session: AsyncSession, record: SealedRecord, *, before: int | None, at_most: int
+    ) -> list[SealedRecord]:
+        """Return `record` at its versions below `before`, the newest first."""
+        newest = [record] if before is None or record.version < before else []
+        kept = RecordVersionRow
+        table, column = number_of(self.rows.__tablename__)
+        rows = await session.execute(
+            select(
+                kept.version,
+                kept.sealed,
+                kept.key_generation,
+                kept.written_at,
+                kept.written_by,
+                DataKeyRow.kek_generation,
+                DataKeyRow.wrapped,
+            )
+            .outerjoin(DataKeyRow, _opens(kept.patient_id, kept.key_generation))
+            .where(kept.table_number == table, kept.column_number == column, kept.row_id == record.id)
+            .where(kept.version < (record.version if before is None else before))
+            .order_by(kept.version.desc())
+            .limit(at_most - len(newest))
+        )
+        return newest + [
+            replace(
+                record,
+                version=row.version,
+                ciphertext=row.sealed,
+                wrapped=wrapped_key(row, record.patient),
+                written_at=row.written_at,
+                written_by=row.written_by,
+            )
+            for row in rows
+        ]
+
+    def _columns(self, stamp: Stamp, key: DataKey, sealed: bytes, version: int, written: Written) -> dict[str, Any]:
+        return {
+            "sealed": sealed,
+            "key_generation": key.generation,
+            "version": version,
+            "status": written.status,
+            "guarded": written.label is not Label.NORMAL,
+            "updated_at": stamp.at,
+            "updated_by": stamp.by,
+        }
+
+
+def _opens(owner: Any, generation: Any) -> ColumnElement[bool]:
+    return and_(DataKeyRow.subject_id == owner, DataKeyRow.generation == generation)
