@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hatchling.build import build_wheel
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from clarity.config import Environment, Settings
+from clarity.domain.errors import Misconfigured
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -125,6 +129,58 @@ def test_the_image_runs_as_nobody_special_and_tells_how_it_is() -> None:
     last_stage = instructions[max(at for at, words in enumerate(instructions) if words[0] == "FROM") :]
     assert ["USER", "clarity"] in last_stage
     assert any(words[0] == "HEALTHCHECK" and "/health" in " ".join(words) for words in last_stage)
+
+
+COMPOSITION: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSITION["services"]
+OURS = {name: service for name, service in SERVICES.items() if service.get("build") == "."}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_is_given_settings_that_exist(name: str) -> None:
+    given = {*map(str.lower, OURS[name]["environment"]), *OURS[name]["secrets"]}
+    assert given <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_starts_in_development_and_is_refused_elsewhere(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for secret in OURS[name]["secrets"]:
+        (tmp_path / secret).write_text("postgresql://somebody:b1f5e8d09c27@postgres/clarity\n")
+    for setting in Settings.model_fields:
+        monkeypatch.delenv(setting.upper(), raising=False)
+    for setting, value in OURS[name]["environment"].items():
+        monkeypatch.setenv(setting, value)
+    settings = Settings(_env_file=None, _secrets_dir=tmp_path)
+    settings.check_start()
+    assert settings.database.dialect == settings.migration_database.dialect == "postgresql"
+    with pytest.raises(Misconfigured, match="TLS"):
+        settings.model_copy(update={"environment": Environment.STAGING}).check_start()
+
+
+def test_only_what_migrates_knows_the_owner_of_the_tables() -> None:
+    assert [name for name, service in OURS.items() if "migration_database_uri" in service["secrets"]] == ["migrate"]
+
+
+def test_every_service_that_stays_up_tells_how_it_is_and_waits_for_what_it_needs() -> None:
+    finished = {"migrate"}
+    assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == finished
+    conditions = {
+        (needed, how["condition"])
+        for service in SERVICES.values()
+        for needed, how in service.get("depends_on", {}).items()
+    }
+    assert conditions == {("postgres", "service_healthy"), ("migrate", "service_completed_successfully")}
+
+
+def test_secrets_are_files_that_git_ignores() -> None:
+    declared = COMPOSITION["secrets"]
+    assert {secret for service in SERVICES.values() for secret in service.get("secrets", [])} == set(declared)
+    assert all(secret["file"].startswith("./secrets/") for secret in declared.values())
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    inline = [value for service in SERVICES.values() for value in service.get("environment", {}).values()]
+    assert [value for value in inline if "://" in value] == []
 
 
 def test_no_file_names_a_place_on_somebodys_machine() -> None:
