@@ -68,6 +68,7 @@ class PatientService:
                 await work.idempotency_keys.add(actor.id, repeat.key, repeat.request, answered)
             return await work.patients.add(patient)
 
+    @retrying
     async def view(self, actor: Actor, patient_id: PatientId) -> Patient:
         """Return one patient.
 
@@ -124,6 +125,7 @@ class PatientService:
             admitted = admit(work, actor, Action.DELETE, sealed, at=self.now())
             await work.patients.delete(work.patients.open(admitted))
 
+    @retrying
     async def history(
         self, actor: Actor, patient_id: PatientId, *, before: int | None = None, at_most: int = 20
     ) -> tuple[Revision, ...]:
@@ -133,6 +135,7 @@ class PatientService:
             admitted = admit(work, actor, Action.VIEW_HISTORY, sealed, at=self.now())
             return tuple(await work.patients.history(admitted, before=before, at_most=page_size(at_most)))
 
+    @retrying
     async def list(
         self, actor: Actor, conditions: PatientFilter, *, cursor: str = "", at_most: int = 50
     ) -> Page[Patient]:
@@ -150,6 +153,7 @@ class PatientService:
         next_cursor = self.cursors.seal(sealed[size - 1].id.bytes, context) if more else ""
         return Page(items=items, next_cursor=next_cursor, count=count)
 
+    @retrying
     async def search(self, actor: Actor, query: PatientQuery, *, cursor: str = "", at_most: int = 50) -> Page[Patient]:
         """Return the patients the actor may see that match `query`, in its order.
 

@@ -11,6 +11,7 @@ import msgspec
 
 from clarity.domain.errors import CannotOpen, Invalid
 from clarity.domain.records import Sealed
+from clarity.domain.values import Confidential
 from clarity.persistence.registry import number_of
 from clarity.security.envelope import Place
 from clarity.security.keyring import WrappedKey
@@ -82,7 +83,10 @@ def content_of(entity: type[Any], names: tuple[str, ...]) -> type[msgspec.Struct
         (name, hints[name]) if by_name[name].default is MISSING else (name, hints[name], by_name[name].default)
         for name in names
     ]
-    return msgspec.defstruct(f"{entity.__name__}Content", members, frozen=True, kw_only=True, gc=False)
+    hidden = {"__repr__": Confidential.__repr__}
+    return msgspec.defstruct(
+        f"{entity.__name__}Content", members, namespace=hidden, frozen=True, kw_only=True, gc=False
+    )
 
 
 def sparse(entity: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from clarity.domain.ids import PractitionerId
 from clarity.domain.names import HumanName
 from clarity.domain.patients import Patient, PatientCard, PatientStatus
 from clarity.domain.records import Resource
+from clarity.domain.values import Confidential
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.records import SealedTable, Written
@@ -22,6 +23,8 @@ class _Card(msgspec.Struct, frozen=True, gc=False):
     names: tuple[HumanName, ...]
     born: PartialDate
     identifiers: tuple[Identifier, ...] = ()
+
+    __repr__ = Confidential.__repr__
 
 
 class PatientTable(SealedTable[Patient]):
