@@ -51,7 +51,7 @@ def requirements() -> Iterator[tuple[str, str]]:
 
 def shipped_texts() -> Iterator[tuple[str, str]]:
     """Yield path and content of every text file a contributor writes."""
-    patterns = ("*", ".ci/*", "docs/**/*", "src/**/*", "tests/**/*", "benchmarks/**/*")
+    patterns = ("*", ".ci/*", "docs/**/*", "src/**/*", "tests/**/*", "examples/*", "benchmarks/**/*")
     suffixes = {"", ".py", ".md", ".toml", ".yaml", ".yml", ".lock", ".mako", ".ini", ".sql", ".json"}
     local = {".env", ".coverage"}
     for path in sorted({path for pattern in patterns for path in ROOT.glob(pattern)}):
