@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from clarity.application.admission import Admitted
 from clarity.domain.errors import CannotOpen
 from clarity.domain.ids import PatientId
 from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
@@ -189,3 +190,10 @@ class SealedTable(Generic[Entity]):
 
 def _opens(owner: Any, generation: Any) -> ColumnElement[bool]:
     return and_(DataKeyRow.subject_id == owner, DataKeyRow.generation == generation)
+
+
+def as_stored(admitted: Admitted) -> SealedRecord:
+    """Return the admitted record as this package fetched it, or raise `CannotOpen` if it did not."""
+    if not isinstance(admitted.record, SealedRecord):
+        raise CannotOpen
+    return admitted.record

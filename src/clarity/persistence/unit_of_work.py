@@ -92,41 +92,44 @@ class Tools:
 
 
 class SqlWork:
-    """`Work` over one session. A repository is made when it is first asked for."""
+    """`Work` over one session. A repository is made when it is first asked for.
+
+    Repositories of an application's own tables write through `session`, and enter in `ledger` what they do.
+    """
 
     def __init__(self, session: AsyncSession, tools: Tools, ledger: Ledger) -> None:
-        self._session = session
+        self.session = session
         self._tools = tools
-        self._ledger = ledger
+        self.ledger = ledger
 
     @cached_property
     def patients(self) -> SqlPatientRepository:
         """The patient records."""
-        return SqlPatientRepository(self._session, self._tools.patients, self._tools.patient_identifiers, self._ledger)
+        return SqlPatientRepository(self.session, self._tools.patients, self._tools.patient_identifiers, self.ledger)
 
     @cached_property
     def practitioners(self) -> SqlPractitionerRepository:
         """The practitioners."""
-        return SqlPractitionerRepository(self._session, self._tools.practitioner_identifiers, self._ledger)
+        return SqlPractitionerRepository(self.session, self._tools.practitioner_identifiers, self.ledger)
 
     @cached_property
     def accounts(self) -> SqlAccountRepository:
         """The accounts."""
-        return SqlAccountRepository(self._session, self._tools.index, self._ledger)
+        return SqlAccountRepository(self.session, self._tools.index, self.ledger)
 
     @cached_property
     def sessions(self) -> SqlSessionRepository:
         """The log-ins."""
-        return SqlSessionRepository(self._session)
+        return SqlSessionRepository(self.session)
 
     @cached_property
     def idempotency_keys(self) -> SqlIdempotencyKeys:
         """The idempotency keys."""
-        return SqlIdempotencyKeys(self._session, self._ledger, self._tools.query_mac)
+        return SqlIdempotencyKeys(self.session, self.ledger, self._tools.query_mac)
 
     def note(self, attempt: Attempt) -> Attempt:
         """Remember that something is being tried."""
-        return self._ledger.note(attempt)
+        return self.ledger.note(attempt)
 
     def query_mac(self, normalised: bytes) -> bytes:
         """Return the HMAC by which the trail recognises a query."""

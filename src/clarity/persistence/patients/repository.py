@@ -21,6 +21,7 @@ from clarity.persistence.keys import DataKeyRow, key_columns
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.patients.mapping import PatientTable, written
 from clarity.persistence.patients.tables import PatientRow
+from clarity.persistence.records import as_stored
 from clarity.persistence.scopes import in_scope
 from clarity.persistence.sealing import SealedRecord
 
@@ -96,7 +97,7 @@ class SqlPatientRepository:
 
     def open(self, admitted: Admitted) -> Patient:
         """Return the patient inside, with the fields it was admitted for."""
-        record = _as_stored(admitted)
+        record = as_stored(admitted)
         patient = self.table.open_patient(record, admitted.care_team)
         admitted.check_label(patient.label)
         self.ledger.disclose(Resource.PATIENT, patient.id)
@@ -137,7 +138,7 @@ class SqlPatientRepository:
 
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
         """Return the versions of the admitted record below `before`, the newest first."""
-        current = _as_stored(admitted)
+        current = as_stored(admitted)
         records = await self.table.versions(self.session, current, before=before, at_most=at_most)
         teams = await past_care_teams(self.session, current.patient, [record.version for record in records])
         revisions = []
@@ -190,10 +191,3 @@ class SqlPatientRepository:
             after=after.care_team,
             version=after.version,
         )
-
-
-def _as_stored(admitted: Admitted) -> SealedRecord:
-    """Return the admitted record as this package fetched it."""
-    if not isinstance(admitted.record, SealedRecord):
-        raise CannotOpen
-    return admitted.record
