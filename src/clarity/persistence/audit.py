@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, Insert, SmallInteger
+from sqlalchemy import CheckConstraint, Index, Insert, SmallInteger
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -26,7 +26,11 @@ class AuditEventRow(Base):
     """
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index(None, "patient_id", "at"), Index(None, "actor_id", "at"))
+    __table_args__ = (
+        CheckConstraint("length(leaf) = 32 AND length(mac) = 32", name="digests"),
+        Index(None, "patient_id", "at"),
+        Index(None, "actor_id", "at"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)

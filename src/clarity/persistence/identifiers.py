@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import Index, Select, and_, false, insert, or_, select, text, update
+from sqlalchemy import CheckConstraint, Index, Select, and_, false, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.ports import NewId
@@ -23,12 +23,17 @@ class BlindIndexing(Protocol):
         ...
 
 
-def identifier_indexes(table: str) -> tuple[Index, ...]:
-    """Return the indexes of a table of identifiers: one for look-ups and one for each unique kind, for each slot.
+def identifier_rules(table: str) -> tuple[Index | CheckConstraint, ...]:
+    """Return what a table of identifiers must hold to, and the indexes it is searched by, for each slot.
 
-    The orders of the columns differ, because SQLite tells a broken index by its columns alone.
+    The indexes of unique kinds differ in the order of their columns, because SQLite tells a broken index by its
+    columns alone.
     """
-    return tuple(
+    checks = (
+        CheckConstraint("length(digest_a) = 16 AND (digest_b IS NULL OR length(digest_b) = 16)", name="digests"),
+        CheckConstraint("(digest_b IS NULL) = (generation_b IS NULL)", name="slot_b"),
+    )
+    return checks + tuple(
         index
         for slot in ("a", "b")
         for index in (

@@ -13,7 +13,7 @@ from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import PractitionerId
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Resource
-from clarity.persistence.identifiers import IdentifierTable, identifier_indexes
+from clarity.persistence.identifiers import IdentifierTable, identifier_rules
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.sealing import content_of, sparse
 from clarity.persistence.tables import AuditColumns, Base, IdentifierColumns, write_one
@@ -38,7 +38,7 @@ class PractitionerIdentifierRow(IdentifierColumns, Base):
     """The blind index of one identifier of a practitioner."""
 
     __tablename__ = "practitioner_identifiers"
-    __table_args__ = (*identifier_indexes("practitioner_identifiers"),)
+    __table_args__ = (*identifier_rules("practitioner_identifiers"),)
 
     practitioner_id: Mapped[UUID] = mapped_column(ForeignKey("practitioners.id"), index=True)
 

@@ -6,7 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.patients import PatientStatus
-from clarity.persistence.identifiers import identifier_indexes
+from clarity.persistence.identifiers import identifier_rules
 from clarity.persistence.tables import Base, IdentifierColumns, SealedColumns
 
 _STATUSES = ", ".join(f"'{status.value}'" for status in PatientStatus)
@@ -29,6 +29,6 @@ class PatientIdentifierRow(IdentifierColumns, Base):
     """The blind index of one identifier of a patient."""
 
     __tablename__ = "patient_identifiers"
-    __table_args__ = (*identifier_indexes("patient_identifiers"),)
+    __table_args__ = (*identifier_rules("patient_identifiers"),)
 
     patient_id: Mapped[UUID] = mapped_column(ForeignKey("patients.id"), index=True)
