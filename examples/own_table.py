@@ -1,0 +1,92 @@
+"""A table of one's own: the devices that patients wear, sealed under the patient's key, found by serial number."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from uuid_utils.compat import uuid7
+
+from clarity.application.admission import Admitted, admit, admit_each
+from clarity.domain.access import Action, Actor
+from clarity.domain.audit import Attempt
+from clarity.domain.identifiers import IndexKind, IndexTerm
+from clarity.domain.ids import PatientId
+from clarity.domain.records import Resource
+from clarity.persistence.identifiers import IdentifierTable, identifier_rules
+from clarity.persistence.patients.tables import PatientRow
+from clarity.persistence.records import SealedTable, Written, as_stored
+from clarity.persistence.registry import register
+from clarity.persistence.tables import NAMING_CONVENTION, Base, IdentifierColumns, SealedColumns
+from clarity.persistence.unit_of_work import SqlWork
+from clarity.security.blind_index import BlindIndex
+from clarity.security.keyring import Keyring
+
+register("devices", 10_000)  # for ever: what is sealed is bound to this number
+
+
+class OwnBase(DeclarativeBase):
+    """The tables that this application migrates itself, beside Clarity's."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = Base.type_annotation_map
+
+
+class DeviceRow(SealedColumns, OwnBase):
+    """A device; all of its content is in `sealed`."""
+
+    __tablename__ = "devices"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    patient_id: Mapped[UUID] = mapped_column(ForeignKey(PatientRow.id), index=True)
+
+
+class SerialRow(IdentifierColumns, OwnBase):
+    """The blind index of a serial number."""
+
+    __tablename__ = "device_serials"
+    __table_args__ = (*identifier_rules("device_serials"),)
+    device_id: Mapped[UUID] = mapped_column(ForeignKey(DeviceRow.id), index=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device that a patient wears."""
+
+    id: UUID
+    patient: PatientId
+    serial: str = field(repr=False)
+    model: str = field(default="", repr=False)
+
+
+def serial_term(serial: str) -> IndexTerm:
+    """Return what a device is found by, of a kind that the database keeps unique."""
+    return IndexTerm(IndexKind.SOURCE, f"serial|{serial.strip()}")
+
+
+class Devices:
+    """The devices. Whoever may see a patient's record may see them, whoever may change it may add one."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self.table = SealedTable(DeviceRow, Device, Resource.PATIENT, keyring, outside=frozenset({"id", "patient"}))
+        self.serials = IdentifierTable(SerialRow, "device_id", BlindIndex(keyring), uuid7)
+
+    async def add(self, work: SqlWork, actor: Actor, device: Device, at: datetime) -> None:
+        """Seal a device. Raises `NotFound` for a patient the actor may not change, `Conflict` for a serial twice."""
+        admitted = admit(work, actor, Action.CHANGE, await work.patients.get(device.patient), at=at)
+        admitted.attempt.ids = (device.id,)
+        key = self.table.key_of(as_stored(admitted))
+        await self.table.insert(work.session, work.ledger, key, device.id, device, Written(status="active"))
+        await self.serials.change(work.session, device.id, before=(), after=[serial_term(device.serial)], version=1)
+
+    async def find(self, work: SqlWork, actor: Actor, serial: str, at: datetime) -> list[Device]:
+        """Return the device with this serial number if there is one and `actor` may see whose it is."""
+        attempt = work.note(Attempt(actor=actor, action=Action.SEARCH, at=at))
+        matches = self.table.fetched.where(DeviceRow.id.in_(self.serials.owners_of(serial_term(serial))))
+        rows = await work.session.execute(matches)
+        return [self._open(work, admitted) for admitted in admit_each(attempt, map(self.table.record_of, rows))]
+
+    def _open(self, work: SqlWork, admitted: Admitted) -> Device:
+        record = as_stored(admitted)
+        work.ledger.disclose(Resource.PATIENT, record.id)
+        return Device(id=record.id, patient=record.patient, **self.table.open(record))
