@@ -4,33 +4,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, MetaData
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from clarity.application.admission import Admitted, admit, admit_each
+from clarity.application.admission import admit
 from clarity.domain.access import Action, Actor
-from clarity.domain.audit import Attempt
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId
-from clarity.domain.records import Resource
+from clarity.domain.records import Resource, Sealed
 from clarity.persistence.identifiers import IdentifierTable, identifier_rules
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.records import SealedTable, Written, as_stored
 from clarity.persistence.registry import register
-from clarity.persistence.tables import NAMING_CONVENTION, Base, IdentifierColumns, SealedColumns
+from clarity.persistence.tables import IdentifierColumns, OwnBase, SealedColumns
 from clarity.persistence.unit_of_work import SqlWork
 from clarity.security.blind_index import BlindIndex
 from clarity.security.keyring import Keyring
 
 register("devices", 10_000)  # for ever: what is sealed is bound to this number
-
-
-class OwnBase(DeclarativeBase):
-    """The tables that this application migrates itself, beside Clarity's."""
-
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map = Base.type_annotation_map
+NOBODY = PatientId(UUID(int=0))
 
 
 class DeviceRow(SealedColumns, OwnBase):
@@ -79,14 +72,13 @@ class Devices:
         await self.table.insert(work.session, work.ledger, key, device.id, device, Written(status="active"))
         await self.serials.change(work.session, device.id, before=(), after=[serial_term(device.serial)], version=1)
 
-    async def find(self, work: SqlWork, actor: Actor, serial: str, at: datetime) -> list[Device]:
-        """Return the device with this serial number if there is one and `actor` may see whose it is."""
-        attempt = work.note(Attempt(actor=actor, action=Action.SEARCH, at=at))
+    async def find(self, work: SqlWork, actor: Actor, serial: str, at: datetime) -> Device:
+        """Return the device with this serial number. Raises `NotFound` if there is none, or not for `actor`."""
         matches = self.table.fetched.where(DeviceRow.id.in_(self.serials.owners_of(serial_term(serial))))
-        rows = await work.session.execute(matches)
-        return [self._open(work, admitted) for admitted in admit_each(attempt, map(self.table.record_of, rows))]
-
-    def _open(self, work: SqlWork, admitted: Admitted) -> Device:
-        record = as_stored(admitted)
+        row = (await work.session.execute(matches)).first()
+        found = (
+            Sealed(resource=Resource.PATIENT, id=uuid7(), patient=NOBODY) if row is None else self.table.record_of(row)
+        )
+        record = as_stored(admit(work, actor, Action.VIEW, found, at=at))
         work.ledger.disclose(Resource.PATIENT, record.id)
         return Device(id=record.id, patient=record.patient, **self.table.open(record))

@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import select, update
 
-from clarity.domain.access import Action, Actor, Role
+from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.errors import CannotOpen, Conflict, NotFound
 from clarity.domain.ids import PatientId
 from clarity.persistence.engine import Database
+from clarity.persistence.tables import OwnBase
 from clarity.persistence.unit_of_work import SqlWork
 from clarity.security.keyring import Keyring
-from examples.own_table import Device, DeviceRow, Devices, OwnBase
+from examples.own_table import Device, DeviceRow, Devices
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id, the_operator
 from tests.practice import Practice, sql_practice
 
@@ -50,7 +51,7 @@ async def added(practice: Practice, devices: Devices, device: Device, actor: Act
     return device
 
 
-async def found(practice: Practice, devices: Devices, serial: str, actor: Actor | None = None) -> list[Device]:
+async def found(practice: Practice, devices: Devices, serial: str, actor: Actor | None = None) -> Device:
     async with practice.reading() as work:
         assert isinstance(work, SqlWork)
         return await devices.find(work, actor or the_operator(), serial, NOW)
@@ -62,8 +63,9 @@ async def test_a_device_is_found_by_its_serial_number_and_comes_back_as_stored(
     ada = await practice.stored(a_patient())
     device = await added(practice, devices, a_device(ada.id))
     await added(practice, devices, a_device(ada.id, serial="another"))
-    assert await found(practice, devices, SERIAL) == [device]
-    assert await found(practice, devices, SERIAL[:-1]) == []
+    assert await found(practice, devices, SERIAL) == device
+    with pytest.raises(NotFound):
+        await found(practice, devices, SERIAL[:-1])
 
 
 async def test_nothing_of_a_device_can_be_read_from_its_row(
@@ -82,7 +84,7 @@ async def test_a_serial_number_belongs_to_one_device(practice: Practice, devices
     device = await added(practice, devices, a_device(ada.id))
     with pytest.raises(Conflict):
         await added(practice, devices, a_device(bob.id))
-    assert await found(practice, devices, SERIAL) == [device]
+    assert await found(practice, devices, SERIAL) == device
 
 
 async def test_a_device_is_for_those_who_may_see_its_patient(practice: Practice, devices: Devices) -> None:
@@ -90,9 +92,10 @@ async def test_a_device_is_for_those_who_may_see_its_patient(practice: Practice,
     ada = await practice.stored(a_patient(care_team=frozenset({freud.id})))
     carer, stranger = an_actor(practitioner=freud.id), an_actor(practitioner=a_practitioner().id)
     device = await added(practice, devices, a_device(ada.id), carer)
-    assert await found(practice, devices, SERIAL, carer) == [device]
-    assert await found(practice, devices, SERIAL, stranger) == []
-    assert await found(practice, devices, SERIAL, an_actor(Role.ADMINISTRATOR)) == []
+    assert await found(practice, devices, SERIAL, carer) == device
+    for actor in (stranger, an_actor(Role.ADMINISTRATOR)):
+        with pytest.raises(NotFound):
+            await found(practice, devices, SERIAL, actor)
     with pytest.raises(NotFound):
         await added(practice, devices, a_device(ada.id, serial="another"), stranger)
 
@@ -101,10 +104,13 @@ async def test_what_is_done_with_devices_is_in_the_trail(practice: Practice, dev
     ada = await practice.stored(a_patient())
     device = await added(practice, devices, a_device(ada.id))
     await found(practice, devices, SERIAL)
-    _, write, read = await practice.events()
+    with pytest.raises(NotFound):
+        await found(practice, devices, "another")
+    _, write, read, absent = await practice.events()
     assert (write.action, write.patient, write.ids, write.version) == (Action.CHANGE, ada.id, (device.id,), 1)
     assert len(write.sealed_digest) == 32
-    assert (read.action, read.ids, read.outcome) == (Action.SEARCH, (device.id,), Outcome.SUCCEEDED)
+    assert (read.action, read.patient, read.ids) == (Action.VIEW, ada.id, (device.id,))
+    assert (absent.outcome, absent.reason) == (Outcome.REFUSED, Reason.NO_SUCH_RECORD)
 
 
 async def test_a_device_moved_to_another_row_does_not_open(

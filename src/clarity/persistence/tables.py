@@ -45,6 +45,13 @@ class Base(DeclarativeBase):
     }
 
 
+class OwnBase(DeclarativeBase):
+    """The root of the tables of an application built on this package, which it migrates itself."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = Base.type_annotation_map
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """Who writes, and when (UTC)."""
