@@ -16,18 +16,22 @@ PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Integer = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
-class Element(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
-    """What all parts of resources have in common: JSON names in camel case."""
+class Element(msgspec.Struct, rename="camel", gc=False):
+    """What all parts of resources have in common: JSON names in camel case, and no content in `repr`."""
+
+    def __repr__(self) -> str:
+        """Name the type and nothing it holds."""
+        return f"<{type(self).__name__}>"
 
 
-class Period(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Period(Element):
     """A span of time; its bounds are `dateTime`s."""
 
     start: str = ""
     end: str = ""
 
 
-class Coding(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Coding(Element):
     """One code of one code system."""
 
     system: str = ""
@@ -35,14 +39,14 @@ class Coding(Element, frozen=True, kw_only=True, rename="camel", gc=False):
     display: str = ""
 
 
-class CodeableConcept(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class CodeableConcept(Element):
     """A meaning, as codes and as text."""
 
     coding: tuple[Coding, ...] = ()
     text: str = ""
 
 
-class HumanName(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class HumanName(Element):
     """A name. Parts are `None` where only an extension says something about them."""
 
     use: NameUse | None = None
@@ -54,7 +58,7 @@ class HumanName(Element, frozen=True, kw_only=True, rename="camel", gc=False):
     period: Period | None = None
 
 
-class Identifier(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Identifier(Element):
     """A number somebody assigned."""
 
     use: IdentifierUse | None = None
@@ -64,7 +68,7 @@ class Identifier(Element, frozen=True, kw_only=True, rename="camel", gc=False):
     period: Period | None = None
 
 
-class ContactPoint(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class ContactPoint(Element):
     """A way to reach somebody."""
 
     system: TelecomSystem | None = None
@@ -74,7 +78,7 @@ class ContactPoint(Element, frozen=True, kw_only=True, rename="camel", gc=False)
     period: Period | None = None
 
 
-class Address(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Address(Element):
     """A place; its coordinates are an extension."""
 
     extension: tuple[msgspec.Raw, ...] = ()
@@ -90,14 +94,14 @@ class Address(Element, frozen=True, kw_only=True, rename="camel", gc=False):
     period: Period | None = None
 
 
-class Communication(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Communication(Element):
     """A language the patient can be spoken to in."""
 
     language: CodeableConcept
     preferred: bool | None = None
 
 
-class Contact(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Contact(Element):
     """Somebody to call for the patient."""
 
     relationship: tuple[CodeableConcept, ...] = ()
@@ -108,7 +112,7 @@ class Contact(Element, frozen=True, kw_only=True, rename="camel", gc=False):
     period: Period | None = None
 
 
-class Patient(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Patient(Element, kw_only=True):
     """The patient: extensions stay undecoded until their URL is known."""
 
     id: str = ""
@@ -128,7 +132,7 @@ class Patient(Element, frozen=True, kw_only=True, rename="camel", gc=False):
     communication: tuple[Communication, ...] = ()
 
 
-class Practitioner(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Practitioner(Element):
     """Somebody who cares for patients."""
 
     id: str = ""
@@ -140,13 +144,13 @@ class Practitioner(Element, frozen=True, kw_only=True, rename="camel", gc=False)
     gender: Gender | None = None
 
 
-class Reference(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Reference(Element):
     """A reference to another resource; empty if it is known by an identifier or a display only."""
 
     reference: str = ""
 
 
-class PractitionerRole(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class PractitionerRole(Element):
     """The part somebody has in an organisation: read for the practitioner it stands for."""
 
     id: str = ""
@@ -167,13 +171,13 @@ class EncounterStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-class EncounterParticipant(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class EncounterParticipant(Element):
     """Somebody who was there."""
 
     individual: Reference | None = None
 
 
-class Encounter(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Encounter(Element):
     """A visit, read for who cared for whom."""
 
     status: EncounterStatus | None = None
@@ -191,13 +195,13 @@ class CareTeamStatus(StrEnum):
     ENTERED_IN_ERROR = "entered-in-error"
 
 
-class CareTeamParticipant(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class CareTeamParticipant(Element):
     """A member of a care team."""
 
     member: Reference | None = None
 
 
-class CareTeam(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class CareTeam(Element):
     """Those who care for a patient together."""
 
     status: CareTeamStatus | None = None
@@ -219,51 +223,58 @@ class BundleType(StrEnum):
     COLLECTION = "collection"
 
 
-class Entry(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Entry(Element):
     """One resource of a bundle, not decoded until its type is known."""
 
     full_url: str = ""
-    resource: msgspec.Raw | None = None
+    resource: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Bundle(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Bundle(Element):
     """Resources that travel together."""
 
     type: BundleType
     entry: tuple[Entry, ...] = ()
 
 
-class Head(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Head(Element):
     """What any resource says of itself first."""
 
     resource_type: str
 
 
-class ExtensionHead(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Identified(Element):
+    """What tells a resource from all others of its type."""
+
+    id: str = ""
+    identifier: tuple[Identifier, ...] = ()
+
+
+class ExtensionHead(Element):
     """What any extension says of itself first."""
 
     url: str
 
 
-class StringExtension(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class StringExtension(Element):
     """An extension by a text."""
 
     value_string: str
 
 
-class BirthSexExtension(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class BirthSexExtension(Element):
     """The sex on the birth certificate (US Core)."""
 
     value_code: BirthSex
 
 
-class AddressExtension(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class AddressExtension(Element):
     """An extension by a place."""
 
     value_address: Address
 
 
-class CategoryPart(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class CategoryPart(Element):
     """One of the parts of a race or ethnicity (US Core): `ombCategory`, `detailed` or `text`."""
 
     url: str
@@ -271,20 +282,20 @@ class CategoryPart(Element, frozen=True, kw_only=True, rename="camel", gc=False)
     value_string: str = ""
 
 
-class CategoryExtension(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class CategoryExtension(Element):
     """A race or ethnicity (US Core)."""
 
     extension: tuple[CategoryPart, ...] = ()
 
 
-class Coordinate(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class Coordinate(Element):
     """A latitude or a longitude, in degrees."""
 
     url: str
     value_decimal: float | None = None
 
 
-class GeolocationExtension(Element, frozen=True, kw_only=True, rename="camel", gc=False):
+class GeolocationExtension(Element):
     """The coordinates of an address."""
 
     extension: tuple[Coordinate, ...] = ()

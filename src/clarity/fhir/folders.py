@@ -1,0 +1,122 @@
+"""Files of one resource a line (NDJSON), as bulk exports write them: those of a folder belong together.
+
+They are read twice, line by line: first everybody is met and practitioners are handed on, then the patients
+follow, each a unit of its own, now that it is known who cares for them. Only ids and ties are kept in between.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from clarity.application.imports import BadInput, Incoming, IncomingPatient, IncomingPractitioner, InputLabel, Place
+from clarity.domain.errors import Invalid
+from clarity.fhir.circle import Circle, Met, Reading, bad_input
+from clarity.fhir.decoding import check_json
+from clarity.fhir.files import LINE_LIMIT, read_lines
+
+MAX_BAD_LINES = 1_000
+"""How many bad lines a file may have before it is taken for something else, and not read any further."""
+
+
+@dataclass(slots=True)
+class _File:
+    """One file: what the first reading found in it, up to line `last`."""
+
+    label: InputLabel
+    path: Path = field(repr=False)
+    unplaced: Counter[str] = field(default_factory=Counter)
+    bad: set[int] = field(default_factory=set)
+    patients: int = 0
+    last: int = 0
+
+    def require_mostly_good(self) -> None:
+        """Raise `Invalid` if this cannot be what it was taken for."""
+        if len(self.bad) > MAX_BAD_LINES:
+            raise Invalid("", f"has more than {MAX_BAD_LINES} bad lines; the rest was not read")
+
+
+class Folder:
+    """The files of one folder while they are read. `found` counts their units, as far as they are known by now."""
+
+    def __init__(self, files: Sequence[tuple[InputLabel, Path]], reading: Reading) -> None:
+        self._files = [_File(label, path) for label, path in files]
+        self._circle = Circle(reading, is_large=True)
+        self.found = len(files)
+
+    def units(self) -> Iterator[Incoming | BadInput]:
+        """Read the files: practitioners, then patients, then what is said of patients who are not here."""
+        for file in self._files:
+            yield from self._meet_all(file)
+        for bad in self._circle.ties.settle():
+            self.found += 1
+            yield bad
+        for file in self._files:
+            if file.patients:
+                yield from self._patients_of(file)
+        for ties in self._circle.ties.rest():
+            self.found += 1
+            yield ties if isinstance(ties, BadInput) else Incoming(place=ties.place, ties=(ties,))
+
+    def _meet_all(self, file: _File) -> Iterator[Incoming | BadInput]:
+        try:
+            for number, line in read_lines(file.path):
+                file.last = number
+                unit = self._meet(file, line)
+                if unit is not None:
+                    self.found += 1
+                    yield unit
+                file.require_mostly_good()
+        except Invalid as exc:
+            self.found += 1
+            yield bad_input(Place(file.label), exc)
+        yield Incoming(place=Place(file.label), unplaced=file.unplaced)
+
+    def _meet(self, file: _File, line: bytes | None) -> Incoming | BadInput | None:
+        """Remember one line; return the practitioner it holds, or what is wrong with it."""
+        place = Place(file.label, file.last)
+        try:
+            met = self._circle.meet(*self._checked(line), place)
+        except Invalid as exc:
+            file.bad.add(file.last)
+            return bad_input(place, exc)
+        if met.known.type == "Practitioner":
+            return self._unit(met)
+        if met.known.type == "Patient":
+            file.patients += 1
+            self.found += 1
+        else:
+            file.unplaced[met.known.type] += 1
+        return None
+
+    def _checked(self, line: bytes | None) -> tuple[str, bytes]:
+        """Return the type of the resource in a line, and the line."""
+        if line is None:
+            raise Invalid("", f"is longer than {LINE_LIMIT // 1024**2} MiB")
+        check_json(line)
+        name = self._circle.type_of(line)
+        if name == "Bundle":
+            raise Invalid("", "must not be a bundle; give each a file of its own")
+        return name, line
+
+    def _patients_of(self, file: _File) -> Iterator[Incoming | BadInput]:
+        """Read the patients of a file whose lines were all met before."""
+        try:
+            for number, line in read_lines(file.path):
+                if number > file.last:
+                    return
+                if line is not None and number not in file.bad:
+                    met = self._circle.met_before(line, Place(file.label, number))
+                    if met is not None:
+                        yield self._unit(met)
+        except Invalid:
+            return  # where the file breaks off; the first reading said so
+
+    def _unit(self, met: Met) -> Incoming | BadInput:
+        read = self._circle.read(met)
+        if isinstance(read, IncomingPractitioner):
+            return Incoming(place=met.place, practitioners=(read,))
+        if isinstance(read, IncomingPatient):
+            return Incoming(place=met.place, patients=(read,))
+        is_patient = met.known.type == "Patient"
+        return replace(read, patients=int(is_patient), practitioners=int(not is_patient))
