@@ -1,0 +1,70 @@
+"""The route on which people see who they are here."""
+
+from typing import Self
+
+from clarity.api.dependencies import Accounts, CurrentActor
+from clarity.api.routing import router_of
+from clarity.api.wire import Wire
+from clarity.domain.access import Action, Reach, Role, right_to
+from clarity.domain.accounts import Account
+from clarity.domain.ids import AccountId, PatientId, PractitionerId
+from clarity.domain.patients import PatientField
+
+router = router_of("me")
+
+
+class RightOut(Wire):
+    """Something the caller's role may do to patient records."""
+
+    action: str
+    whose: Reach
+    """Whose records: of all, of those whose care team the caller is in, or the caller's own."""
+    fields: tuple[str, ...]
+    """The fields that are shown, or may change."""
+
+
+class AccountOut(Wire):
+    """The account of the caller, and what its role may do."""
+
+    id: AccountId
+    email: str
+    name: str
+    role: str
+    practitioner: PractitionerId | None
+    """The practitioner the caller is."""
+    patient: PatientId | None
+    """The patient the caller is."""
+    rights: tuple[RightOut, ...]
+
+    @classmethod
+    def of(cls, account: Account) -> Self:
+        """Return the shape of `account`."""
+        return cls(
+            id=account.id,
+            email=account.email,
+            name=account.name,
+            role=account.role.title,
+            practitioner=account.practitioner,
+            patient=account.patient,
+            rights=rights_of(account.role),
+        )
+
+
+def rights_of(role: Role) -> tuple[RightOut, ...]:
+    """Return what the policy lets `role` do to patient records, of what clients can ask for."""
+    rights = ((action, right_to(role, action)) for action in Action)
+    return tuple(
+        RightOut(
+            action=action.name.lower(),
+            whose=right.reach,
+            fields=tuple(str(bit.name).lower() for bit in PatientField if bit in right.fields),
+        )
+        for action, right in rights
+        if right.reach is not Reach.NONE
+    )
+
+
+@router.get("")
+async def view_own_account(actor: CurrentActor, accounts: Accounts) -> AccountOut:
+    """Show who is logged in, and what their role may do."""
+    return AccountOut.of(await accounts.view_own(actor))

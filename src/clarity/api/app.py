@@ -1,0 +1,97 @@
+"""The application: routers, what surrounds them, and the services it opens and closes."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+import clarity
+from clarity.api import accounts, health, practitioners, sessions
+from clarity.api.health import Probe
+from clarity.api.middleware import Answering, BodyLimit
+from clarity.api.options import ROOT, ApiOptions
+from clarity.api.patients import routes as patients
+from clarity.api.problems import ProblemOut, answer
+from clarity.application.services import Services
+from clarity.domain.errors import ClarityError
+
+_DESCRIPTION = """Clinical data for psychiatric care: patients, and who cares for them.
+
+- **Lists** are pages: go on with `next_cursor` until it is null. `total` counts all that the caller may see.
+- **Changes** name the version they are meant for in `If-Match`; it came as `ETag`. 412 says that somebody was faster.
+- **Problems** are `application/problem+json` (RFC 9457). Compare `type`. Values that were sent are never repeated.
+- **404** means that there is none, or that it is not yours to see.
+- Each answer has an `X-Request-Id`, by which those who run the service find it in the log.
+- A name that occurs twice in one JSON object counts with its last value.
+"""
+_TAGS = [
+    {"name": "sessions", "description": "Log in, stay logged in, log out."},
+    {"name": "me", "description": "Who is logged in."},
+    {"name": "patients", "description": "Patient records, as far as the caller's role and ties reach."},
+    {"name": "practitioners", "description": "Those who care for patients."},
+    {"name": "health", "description": "For those who run the service."},
+]
+
+
+class Api(FastAPI):
+    """The application, which documents its problems too."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            problem = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas = super().openapi()["components"]["schemas"]
+            schemas.update(problem.pop("$defs"), ProblemOut=problem)
+        return super().openapi()
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def create_app(
+    open_services: Callable[[], AbstractAsyncContextManager[Services]], options: ApiOptions, probe: Probe
+) -> FastAPI:
+    """Return the application. It opens its services when it starts and closes them when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services() as services:
+            app.state.services = services
+            yield
+
+    app = Api(
+        title=options.title,
+        version=clarity.__version__,
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        separate_input_output_schemas=False,
+        # Its pages load their scripts from other people's servers.
+        docs_url=None,
+        redoc_url=None,
+        # A redirect would repeat the path to whatever host the request named.
+        redirect_slashes=False,
+        # It records the messages of exceptions, which quote what was sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+
+    def new_id() -> UUID:
+        services: Services = app.state.services
+        return services.new_id()
+
+    app.state.options = options
+    app.state.probe = probe
+    for kind in (ClarityError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, answer)
+    app.add_middleware(BodyLimit, max_bytes=options.max_body_bytes)
+    app.add_middleware(Answering, new_id=new_id, private=ROOT)
+    for router in (sessions.router, accounts.router, patients.router, practitioners.router, health.router):
+        app.include_router(router)
+    return app

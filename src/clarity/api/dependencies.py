@@ -1,0 +1,140 @@
+"""What routes ask for: who is calling, which services, and what the headers say. Each is a type to annotate with."""
+
+import re
+from datetime import date
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+from clarity.api.options import ApiOptions
+from clarity.application.accounts import AccountService
+from clarity.application.patients import PatientService
+from clarity.application.practitioners import PractitionerService
+from clarity.application.services import Services
+from clarity.application.sessions import SessionService
+from clarity.domain.access import Actor
+from clarity.domain.errors import Invalid, Unauthenticated
+from clarity.domain.ids import RequestId
+
+NO_VERSION = 0
+"""The version that no stored record is at."""
+
+_OUR_TAG = re.compile(r'"([1-9][0-9]{0,9})"', re.ASCII)
+_BEARER = HTTPBearer(
+    scheme_name="accessToken",
+    bearerFormat="JWT",
+    description="The `access_token` that `POST /api/v1/sessions` gives. It is good for some minutes; then refresh it.",
+    auto_error=False,
+)
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+RunningServices = Annotated[Services, Depends(_services)]
+
+
+async def _patients(services: RunningServices) -> PatientService:
+    return services.patients
+
+
+async def _practitioners(services: RunningServices) -> PractitionerService:
+    return services.practitioners
+
+
+async def _accounts(services: RunningServices) -> AccountService:
+    return services.accounts
+
+
+async def _sessions(services: RunningServices) -> SessionService:
+    return services.sessions
+
+
+Patients = Annotated[PatientService, Depends(_patients)]
+Practitioners = Annotated[PractitionerService, Depends(_practitioners)]
+Accounts = Annotated[AccountService, Depends(_accounts)]
+Sessions = Annotated[SessionService, Depends(_sessions)]
+
+
+async def _request_id(request: Request) -> RequestId:
+    request_id: RequestId = request.state.request_id
+    return request_id
+
+
+RequestIdDep = Annotated[RequestId, Depends(_request_id)]
+
+
+async def _current_actor(
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    sessions: Sessions,
+    request_id: RequestIdDep,
+) -> Actor:
+    if bearer is None:
+        raise Unauthenticated
+    return await sessions.resolve(bearer.credentials, request_id)
+
+
+CurrentActor = Annotated[Actor, Depends(_current_actor)]
+"""Whoever is logged in; nobody else gets as far as the route."""
+
+
+async def _client_address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+ClientAddress = Annotated[str, Depends(_client_address)]
+"""The address the connection came from, whatever headers say: no proxy is trusted."""
+
+
+async def _today(request: Request) -> date:
+    options: ApiOptions = request.app.state.options
+    return options.today()
+
+
+Today = Annotated[date, Depends(_today)]
+"""The calendar day in the practice."""
+
+
+async def _version_seen(
+    if_match: Annotated[
+        str,
+        Header(
+            alias="If-Match",
+            description="The `ETag` of the version that the change is meant for.",
+            openapi_examples={"the third version": {"value": '"3"'}},
+        ),
+    ],
+) -> int:
+    """Return the version named, or `NO_VERSION` if what is named is none of ours.
+
+    A weak tag matches nothing (RFC 9110, 13.1.1). `*` would say that any version is meant, which is what asking for the
+    header is to prevent.
+    """
+    if if_match.strip() == "*":
+        raise HTTPException(428)
+    tags = (_OUR_TAG.fullmatch(tag.strip()) for tag in if_match.split(","))
+    versions = {int(tag[1]) for tag in tags if tag is not None}
+    if len(versions) > 1:
+        raise Invalid("If-Match", "must name one version")
+    return versions.pop() if versions else NO_VERSION
+
+
+VersionSeen = Annotated[int, Depends(_version_seen)]
+"""The version a client has seen and wants to change."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Chosen at random by the client. The same request with the same key is carried out once, however "
+        "often it comes; another request with the same key is refused.",
+        openapi_examples={"a random UUID": {"value": "7f1d7a54-9a3c-4d0e-8a35-0e3f2f6b8f11"}},
+    ),
+]

@@ -1,0 +1,48 @@
+"""Whether the service lives, and whether it can do its work. Neither says anything of anybody."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from clarity.api.wire import Wire
+
+Probe = Callable[[], Awaitable[Mapping[str, bool]]]
+"""Tells which of the things that are needed can be reached."""
+
+router = APIRouter(tags=["health"])
+
+
+class HealthOut(Wire):
+    """That the process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class ReadinessOut(Wire):
+    """What can be reached."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, bool]
+
+
+async def _probe(request: Request) -> Probe:
+    probe: Probe = request.app.state.probe
+    return probe
+
+
+@router.get("/health")
+async def is_alive() -> HealthOut:
+    """Tell that the process answers. If it does not, start it anew."""
+    return HealthOut()
+
+
+@router.get("/ready", responses={503: {"model": ReadinessOut, "description": "Something needed cannot be reached."}})
+async def is_ready(probe: Annotated[Probe, Depends(_probe)], response: Response) -> ReadinessOut:
+    """Tell whether everything needed can be reached. While it cannot, send requests elsewhere."""
+    checks = dict(await probe())
+    if all(checks.values()):
+        return ReadinessOut(status="ready", checks=checks)
+    response.status_code = 503
+    response.headers["Retry-After"] = "5"
+    return ReadinessOut(status="not ready", checks=checks)

@@ -1,0 +1,180 @@
+"""The routes on patients. Names and identifiers travel in bodies, never in URLs, which end up in logs."""
+
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import Body, Query, Request, Response
+from starlette.exceptions import HTTPException
+
+from clarity.api.dependencies import CurrentActor, IdempotencyKey, Patients, RunningServices, Today, VersionSeen
+from clarity.api.patients.shapes import (
+    CareTeamIn,
+    DischargeIn,
+    HistoryOut,
+    HistoryQuery,
+    PatientIn,
+    PatientListQuery,
+    PatientOut,
+    PatientPageOut,
+    PatientPatchIn,
+    PatientSearchIn,
+    RegistrationIn,
+    RevisionOut,
+)
+from clarity.api.problems import documented
+from clarity.api.routing import JSON, MERGE_PATCH, router_of
+from clarity.api.wire import Json, page_of
+from clarity.application.patients import RepeatKey
+from clarity.domain.errors import Conflict, DuplicateMrn, Forbidden, NotFound, ReusedKey, StaleWrite, TooMany
+from clarity.domain.ids import PatientId
+from clarity.domain.patients import Patient
+
+_BODY = documented(HTTPException(413), HTTPException(415))
+_ETAG: dict[str, Any] = {
+    "headers": {"ETag": {"description": "The version, to name in `If-Match`.", "schema": {"type": "string"}}}
+}
+_CHANGED = {200: _ETAG, **_BODY, **documented(NotFound(), StaleWrite(), HTTPException(428))}
+
+router = router_of("patients")
+
+
+def _shown(patient: Patient, today: date, response: Response) -> PatientOut:
+    response.headers["ETag"] = f'"{patient.version}"'
+    return PatientOut.of(patient, today)
+
+
+@router.post(
+    "", status_code=201, responses={201: _ETAG, **_BODY, **documented(Forbidden(), DuplicateMrn(), ReusedKey())}
+)
+async def register_patient(
+    registration: Json[RegistrationIn],
+    actor: CurrentActor,
+    services: RunningServices,
+    today: Today,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> PatientOut:
+    """Register a patient.
+
+    With an `Idempotency-Key`, a request that comes again shows the patient whom it registered the first time.
+    """
+    patient = registration.patient(PatientId(services.new_id()))
+    repeat = RepeatKey(key=idempotency_key, request=registration.canonical) if idempotency_key else None
+    registered = await services.patients.register(actor, patient, repeat=repeat)
+    response.headers["Location"] = f"{request.url.path}/{registered.id}"
+    return _shown(registered, today, response)
+
+
+@router.get("")
+async def list_patients(
+    query: Annotated[PatientListQuery, Query()], actor: CurrentActor, patients: Patients, today: Today
+) -> PatientPageOut:
+    """List the patients the caller may see, in the order they were registered."""
+    page = await patients.list(actor, query.conditions(), cursor=query.cursor, at_most=query.limit)
+    return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
+
+
+@router.post("/search", responses={**_BODY, **documented(Forbidden(), TooMany(30))})
+async def search_patients(
+    search: Json[PatientSearchIn], actor: CurrentActor, patients: Patients, today: Today
+) -> PatientPageOut:
+    """Find patients among those the caller may see.
+
+    Searching by social security number needs a role that may, and is limited in how often it is done.
+    """
+    page = await patients.search(actor, search.query(), cursor=search.cursor or "", at_most=search.limit)
+    return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
+
+
+@router.get("/{patient_id}", responses={200: _ETAG, **documented(NotFound())})
+async def view_patient(
+    patient_id: PatientId, actor: CurrentActor, patients: Patients, today: Today, response: Response
+) -> PatientOut:
+    """Show one patient. 404 also means that the patient is not yours to see."""
+    return _shown(await patients.view(actor, patient_id), today, response)
+
+
+@router.put("/{patient_id}", responses={**_CHANGED, **documented(Forbidden(), DuplicateMrn())})
+async def replace_patient(
+    patient_id: PatientId,
+    record: Json[PatientIn],
+    actor: CurrentActor,
+    patients: Patients,
+    today: Today,
+    version: VersionSeen,
+    response: Response,
+) -> PatientOut:
+    """Record a patient anew: what is left out is emptied, except what the caller does not see, which stays.
+
+    Changing identifiers needs a role that may see everybody's. What changes nothing makes no new version.
+    """
+    return _shown(await patients.change(actor, patient_id, record.replacing, version=version), today, response)
+
+
+@router.patch(
+    "/{patient_id}",
+    responses={**_CHANGED, **documented(Forbidden(), DuplicateMrn())},
+    openapi_extra={
+        "requestBody": {"content": {JSON: {"schema": {"$ref": "#/components/schemas/PatientPatchIn"}}}},
+    },
+)
+async def change_patient(
+    patient_id: PatientId,
+    patch: Annotated[Json[PatientPatchIn], Body(media_type=MERGE_PATCH)],
+    actor: CurrentActor,
+    patients: Patients,
+    today: Today,
+    version: VersionSeen,
+    response: Response,
+) -> PatientOut:
+    """Change parts of a patient record (RFC 7396), as the caller sees it. Otherwise like replacing it."""
+    return _shown(await patients.change(actor, patient_id, patch.changing, version=version), today, response)
+
+
+@router.put("/{patient_id}/care-team", responses=_CHANGED)
+async def change_care_team(
+    patient_id: PatientId,
+    care_team: Json[CareTeamIn],
+    actor: CurrentActor,
+    patients: Patients,
+    today: Today,
+    version: VersionSeen,
+    response: Response,
+) -> PatientOut:
+    """Say who cares for a patient from now on. Clinicians and nurses see the patients in whose care team they are."""
+    team = frozenset(care_team.practitioners)
+    return _shown(await patients.change_care_team(actor, patient_id, team, version=version), today, response)
+
+
+@router.get("/{patient_id}/history", responses=documented(NotFound()))
+async def view_patient_history(
+    patient_id: PatientId,
+    query: Annotated[HistoryQuery, Query()],
+    actor: CurrentActor,
+    patients: Patients,
+    today: Today,
+) -> HistoryOut:
+    """Show the versions of a patient record, the newest first."""
+    revisions = await patients.history(actor, patient_id, before=query.before, at_most=query.limit)
+    more = len(revisions) == query.limit and revisions[-1].version > 1
+    return HistoryOut(
+        items=tuple(RevisionOut.of(revision, today) for revision in revisions),
+        next_before=revisions[-1].version if more else None,
+    )
+
+
+@router.post(
+    "/{patient_id}/discharge", responses={**_CHANGED, **documented(Conflict("the patient was already discharged"))}
+)
+async def discharge_patient(
+    patient_id: PatientId,
+    discharge: Json[DischargeIn],
+    actor: CurrentActor,
+    patients: Patients,
+    today: Today,
+    version: VersionSeen,
+    response: Response,
+) -> PatientOut:
+    """End the care of a patient as of a day."""
+    return _shown(await patients.discharge(actor, patient_id, discharge.day, version=version), today, response)

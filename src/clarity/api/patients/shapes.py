@@ -1,0 +1,360 @@
+"""The shapes of patient records."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, to_json
+
+from clarity.api.people import (
+    AddressInOut,
+    CategoryInOut,
+    ConceptInOut,
+    ContactInOut,
+    DeathInOut,
+    IdentifierInOut,
+    InsuranceInOut,
+    LanguageInOut,
+    NameInOut,
+    TelecomInOut,
+)
+from clarity.api.wire import RULE, Day, Limit, PageOut, PartialDateText, Received, Wire, faults_in
+from clarity.application.pages import MAX_PAGE
+from clarity.application.ports import PatientFilter, Revision
+from clarity.domain.errors import Invalid
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
+from clarity.domain.people import BirthSex, Gender
+from clarity.domain.records import Label
+
+LAST_VERSION = 2**31 - 1
+"""The greatest version that both databases can be asked about."""
+EXAMPLE: dict[str, Any] = {
+    "names": [
+        {"use": "official", "prefix": ["Dr."], "given": ["María", "José"], "family": "Alcántar"},
+        {"use": "nickname", "given": ["Marijo"]},
+    ],
+    "born": "1985-04-12",
+    "gender": "female",
+    "identifiers": [{"kind": "mrn", "value": "MRN-204817"}, {"kind": "ssn", "value": "999-21-4813"}],
+    "telecoms": [
+        {"system": "phone", "value": "+1 617 555 0143", "use": "mobile", "rank": 1},
+        {"system": "email", "value": "marijo@example.org"},
+    ],
+    "addresses": [{"use": "home", "lines": ["48 Juniper Lane"], "city": "Springfield", "state": "MA", "country": "US"}],
+    "languages": [{"language": {"text": "Spanish"}, "preferred": True}],
+    "contacts": [
+        {
+            "name": {"given": ["Inés"], "family": "Alcántar"},
+            "relationships": [{"text": "sister"}],
+            "telecoms": [{"system": "phone", "value": "+1 617 555 0178"}],
+        }
+    ],
+    "insurances": [{"payer": "Blue Harbor Health", "member_id": "BHH-55120-03", "plan": "PPO"}],
+    "notes": "Prefers appointments in the morning.",
+}
+
+SHOWN: dict[str, Any] = {
+    **EXAMPLE,
+    "id": "019a9d5c-3f1e-7c41-a6d5-0b1f6c2e8d37",
+    "version": 3,
+    "status": "active",
+    "age": 40,
+    "discharged": None,
+    "care_team": ["019a9d5c-41aa-7d02-8f7c-5e2b9c6d1a08"],
+}
+
+
+def _births(value: object) -> object:
+    if not isinstance(value, bool | int):
+        raise PydanticCustomError(RULE, "{rule}", {"rule": "must be true, false or the place among the births"})
+    return value
+
+
+MultipleBirth = Annotated[
+    bool | int, PlainValidator(_births), WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "integer"}]})
+]
+
+
+class PatientFields(Wire):
+    """What is recorded about a patient."""
+
+    names: tuple[NameInOut, ...]
+    """At least one. The patient goes by the first that is neither old nor a maiden name."""
+    born: PartialDateText
+    """The date of birth, as exactly as it is known."""
+    gender: Gender = Gender.UNKNOWN
+    identifiers: tuple[IdentifierInOut, ...] = ()
+    telecoms: tuple[TelecomInOut, ...] = ()
+    addresses: tuple[AddressInOut, ...] = ()
+    birth_sex: BirthSex | None = None
+    marital_status: ConceptInOut | None = None
+    languages: tuple[LanguageInOut, ...] = ()
+    death: DeathInOut | None = None
+    race: CategoryInOut | None = None
+    ethnicity: CategoryInOut | None = None
+    mothers_maiden_name: str = ""
+    birth_place: AddressInOut | None = None
+    multiple_birth: MultipleBirth | None = None
+    """Whether the patient is a twin or the like, or which of them in order of birth."""
+    contacts: tuple[ContactInOut, ...] = ()
+    insurances: tuple[InsuranceInOut, ...] = ()
+    notes: str = ""
+    """The practice's working notes about the patient."""
+    label: Label = Label.NORMAL
+    """A patient record is `normal`, or `restricted` to the care team and the patient."""
+
+
+class PatientIn(PatientFields, Received):
+    """What is recorded about a patient, whole: a field that is left out is recorded as empty."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    def replacing(self, patient: Patient) -> Patient:
+        """Return `patient` with this content. What cannot be written here stays: care team, discharge, sources."""
+        return replace(patient, **self.content())
+
+
+class RegistrationIn(PatientFields, Received):
+    """A patient to be registered."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    care_team: Annotated[tuple[PractitionerId, ...], Field(max_length=MAX_PAGE)] = ()
+    """The practitioners who care for the patient. Clinicians and nurses see the patients in whose team they are."""
+
+    @property
+    def canonical(self) -> bytes:
+        """This request in one spelling, by which a repetition of it is recognised."""
+        return b"register patient " + self.model_dump_json().encode()
+
+    def patient(self, patient_id: PatientId) -> Patient:
+        """Return the patient described, as `patient_id`."""
+        content = self.content()
+        return Patient(id=patient_id, care_team=frozenset(content.pop("care_team")), **content)
+
+
+class PatientPatchIn(Wire):
+    """A JSON Merge Patch (RFC 7396) of what is recorded about a patient.
+
+    A field that is left out stays, null empties it, an object is merged, and a list takes the place of the one before.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"marital_status": {"text": "married"}, "birth_place": None, "notes": "Moved in May."}]
+        },
+    )
+
+    __pydantic_extra__: dict[str, Any]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the fields of `PatientIn`, each of which may be left out or null."""
+        described = handler.resolve_ref_schema(handler(schema))
+        whole = handler.resolve_ref_schema(handler(PatientIn.__pydantic_core_schema__))
+        properties = {name: _or_null(field) for name, field in whole["properties"].items()}
+        return {**described, "properties": properties, "additionalProperties": False}
+
+    def changing(self, patient: Patient) -> Patient:
+        """Return `patient` as this patch changes it. Raises `Invalid` naming the first field that breaks a rule."""
+        recorded = PatientIn.model_validate(patient).model_dump(mode="json")
+        try:
+            # Through bytes, since only JSON that pydantic parses is read as strictly as a whole record is.
+            changed = PatientIn.model_validate_json(to_json(_merged(recorded, self.__pydantic_extra__)))
+        except ValidationError as exc:
+            fault = faults_in(exc.errors())[0]
+            raise Invalid(fault.field, fault.rule) from None
+        return changed.replacing(patient)
+
+
+def _or_null(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """Return what allows null besides; no default, since what is left out of a patch is not set to it."""
+    kind = {name: value for name, value in schema.items() if name != "default"}
+    return kind if {"type": "null"} in kind.get("anyOf", ()) else {"anyOf": [kind, {"type": "null"}]}
+
+
+def _merged(target: object, patch: object) -> object:
+    """Return `target` as `patch` changes it: the algorithm of RFC 7396, section 2."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value)
+    return merged
+
+
+class CareTeamIn(Received):
+    """The practitioners who care for a patient from now on."""
+
+    practitioners: Annotated[tuple[PractitionerId, ...], Field(max_length=MAX_PAGE)]
+
+
+class DischargeIn(Received):
+    """The end of a patient's care."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"day": "2026-03-14"}]})
+
+    day: Day
+
+
+def _all_present(schema: dict[str, Any]) -> None:
+    schema.update(examples=[SHOWN], required=list(schema["properties"]))
+
+
+class PatientOut(PatientFields):
+    """A patient, as far as the caller's role sees them: a field that is not theirs to see looks empty.
+
+    Names and date of birth are always shown.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_all_present)
+
+    id: PatientId
+    version: int
+    """Rises by one with each change. The `ETag` is the same in quotation marks."""
+    status: PatientStatus
+    age: int
+    """The years completed by today, also of the deceased; the most it can be if the birth date is not exact."""
+    discharged: date | None
+    care_team: tuple[PractitionerId, ...]
+
+    @classmethod
+    def of(cls, patient: Patient, today: date) -> Self:
+        """Return the shape of `patient` on the day that is `today` in the practice."""
+        recorded = {name: getattr(patient, name) for name in PatientFields.model_fields}
+        return cls(
+            id=patient.id,
+            version=patient.version,
+            status=patient.status,
+            age=patient.age_on(today),
+            discharged=patient.discharged,
+            care_team=tuple(sorted(patient.care_team)),
+            **recorded,
+        )
+
+
+class PatientPageOut(PageOut[PatientOut]):
+    """Some of the patients the caller may see."""
+
+
+class RevisionOut(Wire):
+    """One version of a patient record as it was."""
+
+    version: int
+    written_at: datetime
+    written_by: UUID
+    """The account that wrote it."""
+    patient: PatientOut
+
+    @classmethod
+    def of(cls, revision: Revision, today: date) -> Self:
+        """Return the shape of `revision`."""
+        return cls(
+            version=revision.version,
+            written_at=revision.written_at,
+            written_by=revision.written_by,
+            patient=PatientOut.of(revision.patient, today),
+        )
+
+
+class HistoryOut(Wire):
+    """Versions of a patient record, the newest first."""
+
+    items: tuple[RevisionOut, ...]
+    next_before: int | None
+    """What to ask for as `before` to go on; null behind the first version."""
+
+
+class PatientListQuery(Wire):
+    """Which of the patients that the caller may see are listed."""
+
+    model_config = ConfigDict(strict=False, extra="forbid")
+
+    status: PatientStatus | None = None
+    practitioner: PractitionerId | None = None
+    """Patients with this practitioner in their care team."""
+    cursor: str = ""
+    """The `next_cursor` of the page before."""
+    limit: Limit = 50
+
+    def conditions(self) -> PatientFilter:
+        """Return what is asked of each patient."""
+        return PatientFilter(status=self.status, practitioner=self.practitioner)
+
+
+class HistoryQuery(Wire):
+    """Which versions are shown."""
+
+    model_config = ConfigDict(strict=False, extra="forbid")
+
+    before: Annotated[int | None, Field(ge=1, le=LAST_VERSION)] = None
+    """Versions below this one."""
+    limit: Limit = 20
+
+
+class IdentifierQueryIn(Received):
+    """An identifier other than MRN and social security number."""
+
+    value: str
+    system: str = ""
+    """The URI of whoever assigned it; "" for any."""
+
+
+class PatientSearchIn(Received):
+    """Which patients are looked for. Conditions add up; one that is left out allows everybody."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "alcantar mar", "min_age": 18, "status": "active", "sort": "name"}]}
+    )
+
+    name: str = ""
+    """Fragments, each of which occurs in one and the same name of the patient. Case, accents, apostrophes and hyphens
+    do not matter."""
+    mrn: str = ""
+    ssn: str = ""
+    email: str = ""
+    phone: str = ""
+    identifier: IdentifierQueryIn | None = None
+    min_age: int | None = None
+    """Completed years, included. A birth date that is not exact matches if any day it can mean would."""
+    max_age: int | None = None
+    born_from: Day | None = None
+    born_to: Day | None = None
+    status: PatientStatus | None = None
+    practitioner: PractitionerId | None = None
+    """Patients with this practitioner in their care team."""
+    sort: PatientSort = PatientSort.NAME
+    """By `age`, the youngest come first."""
+    descending: bool = False
+    cursor: str | None = None
+    """The `next_cursor` of the page before."""
+    limit: Limit = 50
+
+    def query(self) -> PatientQuery:
+        """Return the query described. Raises `Invalid` if nobody could match."""
+        asked = self.model_dump(exclude={"identifier", "cursor", "limit"})
+        if self.identifier is not None:
+            asked.update(identifier=self.identifier.value, identifier_system=self.identifier.system)
+        try:
+            return PatientQuery(**asked)
+        except Invalid as exc:
+            raise Invalid(_IDENTIFIER_FIELDS.get(exc.field, exc.field), exc.rule) from None
+
+
+_IDENTIFIER_FIELDS = {"identifier": "identifier.value", "identifier_system": "identifier.system"}

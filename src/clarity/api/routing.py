@@ -1,0 +1,58 @@
+"""Routes that take JSON and nothing else."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from clarity.api.options import ROOT
+from clarity.api.problems import documented
+from clarity.domain.errors import CannotOpen, Invalid, PoolExhausted, TrailUnavailable, Unauthenticated
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+_ACCEPTED = {"POST": (JSON,), "PUT": (JSON,), "PATCH": (MERGE_PATCH, JSON)}
+_INVALID = Invalid("names.0.family", "must be a text")
+
+
+class _UnparsedRequest(Request):
+    """A request whose JSON reaches its shape as bytes, so that the shape parses it: once, strictly and bounded."""
+
+    async def json(self) -> bytes:
+        """Return the body as it came."""
+        return await self.body()
+
+
+class JsonRoute(APIRoute):
+    """A route whose body, if it takes one, is declared as JSON and not compressed."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler behind that check."""
+        handle = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            if self.body_field is not None:
+                _require_json(request)
+            return await handle(_UnparsedRequest(request.scope, request.receive))
+
+        return checked
+
+
+def _require_json(request: Request) -> None:
+    accepted = _ACCEPTED[request.method]
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in accepted or request.headers.get("content-encoding", "identity") != "identity":
+        header = "Accept-Patch" if request.method == "PATCH" else "Accept"
+        raise HTTPException(415, headers={header: ", ".join(accepted)})
+
+
+def router_of(feature: str) -> APIRouter:
+    """Return an empty router for `/api/v1/{feature}` with the answers that each of its routes may give."""
+    return APIRouter(
+        prefix=f"{ROOT}/{feature}",
+        tags=[feature],
+        route_class=JsonRoute,
+        responses=documented(_INVALID, Unauthenticated(), CannotOpen(), PoolExhausted(), TrailUnavailable()),
+    )
