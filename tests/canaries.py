@@ -16,7 +16,14 @@ def spellings(text: str) -> set[bytes]:
     """Return the byte strings by which `text` would be recognised: UTF-8, UTF-16, JSON's escapes, hexadecimal, base64."""
     plain = text.encode()
     escaped = json.dumps(text)[1:-1].encode()
-    found = {plain, escaped, text.encode("utf-16-le"), plain.hex().encode(), text.upper().encode(), text.lower().encode()}
+    found = {
+        plain,
+        escaped,
+        text.encode("utf-16-le"),
+        plain.hex().encode(),
+        text.upper().encode(),
+        text.lower().encode(),
+    }
     found |= {base64.b64encode(b" " * shift + plain)[2 * shift : -4] for shift in range(3)}
     return {spelling for spelling in found if len(spelling) >= _LEAST_BYTES}
 
@@ -43,7 +50,5 @@ def content_of_resource(resource: dict[str, Any]) -> set[str]:
     found |= {identifier.get("value", "") for identifier in resource.get("identifier", ())}
     found |= {telecom.get("value", "") for telecom in resource.get("telecom", ())}
     found |= {line for address in resource.get("address", ()) for line in address.get("line", ())}
-    found |= {
-        extension["valueString"] for extension in resource.get("extension", ()) if "valueString" in extension
-    }
+    found |= {extension["valueString"] for extension in resource.get("extension", ()) if "valueString" in extension}
     return {text for text in found if len(text) >= _LEAST_BYTES}

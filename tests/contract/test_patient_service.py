@@ -109,7 +109,9 @@ async def test_a_failed_request_can_be_repeated_under_its_key(patients: PatientS
     assert made.id != taken.id
 
 
-async def test_an_edit_is_made_on_what_the_caller_read(practice: Practice, patients: PatientService, anna: Actor) -> None:
+async def test_an_edit_is_made_on_what_the_caller_read(
+    practice: Practice, patients: PatientService, anna: Actor
+) -> None:
     ada = await a_stored(practice, anna)
     assert (await patients.change(anna, ada.id, with_notes("one"), version=1)).version == 2
     with pytest.raises(StaleWrite):
@@ -140,7 +142,9 @@ async def test_changing_an_identifier_needs_everybodys_demographics(
     assert (await patients.change(desk, ada.id, renumber, version=1)).mrns == (Identifier.mrn("MRN-9"),)
 
 
-async def test_the_care_team_is_not_changed_by_the_way(practice: Practice, patients: PatientService, anna: Actor) -> None:
+async def test_the_care_team_is_not_changed_by_the_way(
+    practice: Practice, patients: PatientService, anna: Actor
+) -> None:
     ada = await a_stored(practice, anna)
     with pytest.raises(Invalid):
         await patients.change(anna, ada.id, lambda patient: replace(patient, care_team=frozenset()), version=1)
@@ -170,7 +174,9 @@ async def test_a_patient_is_discharged_once(practice: Practice, patients: Patien
         await patients.discharge(anna, ada.id, TODAY, version=2)
 
 
-async def test_a_deleted_patient_is_gone_for_everybody(practice: Practice, patients: PatientService, anna: Actor) -> None:
+async def test_a_deleted_patient_is_gone_for_everybody(
+    practice: Practice, patients: PatientService, anna: Actor
+) -> None:
     ada = await a_stored(practice, anna)
     with pytest.raises(NotFound):
         await patients.delete(anna, ada.id)

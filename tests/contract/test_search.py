@@ -34,9 +34,7 @@ PEOPLE = (
 
 @pytest.fixture
 async def people(practice: Practice) -> list[Patient]:
-    return [
-        await practice.stored(a_patient(name=a_name(family, given), born=born)) for family, given, born in PEOPLE
-    ]
+    return [await practice.stored(a_patient(name=a_name(family, given), born=born)) for family, given, born in PEOPLE]
 
 
 def named(patient: Patient, text: str) -> bool:
@@ -47,8 +45,13 @@ def named(patient: Patient, text: str) -> bool:
 
 
 def every_fragment() -> list[str]:
-    fragments = {name[start : start + length] for family, given, _ in PEOPLE for name in (family, *given.split())
-                 for length in (1, 2, 3, len(name)) for start in range(len(name) - length + 1)}
+    fragments = {
+        name[start : start + length]
+        for family, given, _ in PEOPLE
+        for name in (family, *given.split())
+        for length in (1, 2, 3, len(name))
+        for start in range(len(name) - length + 1)
+    }
     return sorted(fragments)
 
 
@@ -102,7 +105,10 @@ async def test_a_former_name_finds_the_patient_too(practice: Practice, patients:
 @pytest.mark.parametrize("sort", PatientSort)
 @pytest.mark.parametrize("descending", [False, True])
 async def test_pages_join_to_the_whole_in_order(
-    patients: PatientService, people: list[Patient], sort: PatientSort, descending: bool  # noqa: FBT001
+    patients: PatientService,
+    people: list[Patient],
+    sort: PatientSort,
+    descending: bool,  # noqa: FBT001
 ) -> None:
     query = PatientQuery(sort=sort, descending=descending)
     seen: list[Patient] = []
@@ -127,7 +133,9 @@ async def test_pages_join_to_the_whole_in_order(
 async def test_exact_identifiers_find_their_owner(practice: Practice, patients: PatientService) -> None:
     passport = Identifier(kind=IdentifierKind.PASSPORT, value="X1", system="urn:a")
     ada = await practice.stored(
-        a_patient(mrn="MRN-1", ssn="999-12-3456", email="ada@example.org", phone="555-978-4581", identifiers=(passport,))
+        a_patient(
+            mrn="MRN-1", ssn="999-12-3456", email="ada@example.org", phone="555-978-4581", identifiers=(passport,)
+        )
     )
     await practice.stored(a_patient())
     for asked in (
@@ -140,16 +148,26 @@ async def test_exact_identifiers_find_their_owner(practice: Practice, patients: 
         {"mrn": "MRN-1", "name": "love"},
     ):
         assert (await patients.search(the_operator(), PatientQuery(**asked))).items == (ada,)  # type: ignore[arg-type]
-    for asked in ({"mrn": "MRN-2"}, {"identifier": "X1", "identifier_system": "urn:b"}, {"mrn": "MRN-1", "name": "zzz"}):
+    for asked in (
+        {"mrn": "MRN-2"},
+        {"identifier": "X1", "identifier_system": "urn:b"},
+        {"mrn": "MRN-1", "name": "zzz"},
+    ):
         assert (await patients.search(the_operator(), PatientQuery(**asked))).items == ()  # type: ignore[arg-type]
 
 
-async def test_a_search_finds_and_counts_only_what_the_caller_may_see(practice: Practice, patients: PatientService) -> None:
+async def test_a_search_finds_and_counts_only_what_the_caller_may_see(
+    practice: Practice, patients: PatientService
+) -> None:
     anna = await practice.employed(a_practitioner())
     mine = await practice.stored(a_patient(care_team=frozenset({anna.id})))
     await practice.stored(a_patient())
     guarded = await practice.stored(a_patient(care_team=frozenset({anna.id}), label=Label.RESTRICTED))
-    carer, desk, owner = an_actor(practitioner=anna.id), an_actor(Role.FRONT_DESK), an_actor(Role.PATIENT, patient=mine.id)
+    carer, desk, owner = (
+        an_actor(practitioner=anna.id),
+        an_actor(Role.FRONT_DESK),
+        an_actor(Role.PATIENT, patient=mine.id),
+    )
     for actor, count in ((carer, 2), (desk, 2), (owner, 1), (an_actor(), 0), (an_actor(Role.ADMINISTRATOR), 0)):
         page = await patients.search(actor, PatientQuery(name="lovelace"))
         assert (page.count, len(page.items)) == (count, count)
@@ -178,7 +196,9 @@ async def test_status_and_practitioner_narrow_a_search(practice: Practice, patie
     assert (await search(the_operator(), PatientQuery(practitioner=anna.id))).items == (ada,)
 
 
-async def test_searching_by_social_security_number_is_bound_to_a_role(practice: Practice, patients: PatientService) -> None:
+async def test_searching_by_social_security_number_is_bound_to_a_role(
+    practice: Practice, patients: PatientService
+) -> None:
     anna = await practice.employed(a_practitioner())
     await practice.stored(a_patient(ssn="999-12-3456", care_team=frozenset({anna.id})))
     nurse = an_actor(Role.NURSE, practitioner=anna.id)
