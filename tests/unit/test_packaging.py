@@ -1,5 +1,6 @@
 """What is shipped beside the code: lock files, image, composition, wheel."""
 
+import json
 import re
 import tomllib
 import zipfile
@@ -15,6 +16,7 @@ from hatchling.build import build_wheel
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from clarity.cli import main
 from clarity.config import Environment, Settings
 from clarity.domain.errors import Misconfigured
 
@@ -157,6 +159,18 @@ def test_a_service_starts_in_development_and_is_refused_elsewhere(
     assert settings.database.dialect == settings.migration_database.dialect == "postgresql"
     with pytest.raises(Misconfigured, match="TLS"):
         settings.model_copy(update={"environment": Environment.STAGING}).check_start()
+
+
+def started() -> list[list[str]]:
+    """Return what the image and the services pass to the `clarity` command."""
+    image = [json.loads(" ".join(words[1:])) for words in dockerfile() if words[0] == "CMD"]
+    return [*image, *(service["command"] for service in OURS.values() if "command" in service)]
+
+
+@pytest.mark.parametrize("arguments", started(), ids=" ".join)
+def test_the_image_is_started_with_a_command_that_exists(arguments: list[str]) -> None:
+    # Wrong options are refused before help is shown, and nothing runs.
+    assert main([*arguments, "--help"]) == 0
 
 
 def test_only_what_migrates_knows_the_owner_of_the_tables() -> None:
