@@ -194,7 +194,6 @@ _SQLITE_READER = f"{_SQLITE_SAFETY} PRAGMA query_only = ON;"
 
 
 def _sqlite(options: EngineOptions) -> Database:
-    _make_private_file(Path(make_url(options.url).database or ""))
     writing = _sqlite_engine(options, _SQLITE_WRITER, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
     readers: dict[str, Any] = {
         "pool_size": options.pool_size,
@@ -214,6 +213,7 @@ def _sqlite(options: EngineOptions) -> Database:
 
 def _sqlite_engine(options: EngineOptions, pragmas: str, *, begin: str = "", **pool: Any) -> AsyncEngine:
     """Make an engine that takes control of transactions from Python's driver, which would begin them too late."""
+    _make_private_file(Path(make_url(options.url).database or ""))
     engine = create_async_engine(
         options.url,
         echo=options.echo,

@@ -6,6 +6,7 @@ with `==` all work, and are all wrong. This is the only module that imports `cry
 
 import hmac
 import os
+from hashlib import pbkdf2_hmac
 from hashlib import sha256 as _sha256
 
 from cryptography.exceptions import InvalidTag
@@ -78,3 +79,8 @@ def sha256(data: bytes) -> bytes:
 def equal(a: bytes, b: bytes) -> bool:
     """Tell whether two byte strings are equal, in a time that does not depend on where they differ."""
     return hmac.compare_digest(a, b)
+
+
+def pbkdf2_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
+    """Return the PBKDF2-HMAC-SHA-256 (RFC 8018), 32 bytes."""
+    return pbkdf2_hmac("sha256", password, salt, iterations)

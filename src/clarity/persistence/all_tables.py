@@ -1,0 +1,34 @@
+"""Every table of Clarity in one place, for what has to know them all: migrations, privileges, tests."""
+
+from sqlalchemy import MetaData
+
+from clarity.persistence.accounts import AccountRow, SessionRow
+from clarity.persistence.audit import AuditEventRow, AuditSubjectRow
+from clarity.persistence.care_team import CareTeamRow
+from clarity.persistence.history import RecordVersionRow
+from clarity.persistence.idempotency import IdempotencyKeyRow
+from clarity.persistence.keys import DataKeyRow
+from clarity.persistence.patients.tables import PatientIdentifierRow, PatientRow
+from clarity.persistence.practitioners import PractitionerIdentifierRow, PractitionerRow
+from clarity.persistence.tables import Base
+
+# Nothing that an event once said is ever changed.
+APPEND_ONLY = (AuditEventRow, AuditSubjectRow)
+TABLES: tuple[type[Base], ...] = (
+    PatientRow,
+    PatientIdentifierRow,
+    CareTeamRow,
+    RecordVersionRow,
+    DataKeyRow,
+    PractitionerRow,
+    PractitionerIdentifierRow,
+    AccountRow,
+    SessionRow,
+    IdempotencyKeyRow,
+    *APPEND_ONLY,
+)
+
+
+def metadata() -> MetaData:
+    """Return the tables as the code declares them."""
+    return Base.metadata
