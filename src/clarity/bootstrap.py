@@ -2,13 +2,19 @@
 
 import getpass
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
+from fastapi import FastAPI
 from uuid_utils.compat import uuid7
 
+from clarity.api import app as api
+from clarity.api.health import Probe
+from clarity.api.options import ApiOptions
 from clarity.application.accounts import AccountService
+from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Trail
@@ -104,20 +110,21 @@ async def opened_trail(
         await trail.aclose()
 
 
-def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords: Passwords) -> Services:
+def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords: Passwords, ready: Probe) -> Services:
     """Join adapters and services."""
     cursors, limits = Cursors(keyring), MemoryRateLimit()
+    accounts = AccountService(begin=units.begin, reading=units.reading, now=now, new_id=uuid7, passwords=passwords)
     return Services(
         patients=PatientService(
             begin=units.begin,
             reading=units.reading,
-            search_index=StreamingSearch(lambda: now().astimezone(settings.practice_time_zone).date()),
+            search_index=StreamingSearch(partial(today, settings)),
             cursors=cursors,
             limits=limits,
             now=now,
         ),
         practitioners=PractitionerService(units.reading, cursors, now),
-        accounts=AccountService(begin=units.begin, reading=units.reading, now=now, new_id=uuid7, passwords=passwords),
+        accounts=accounts,
         sessions=SessionService(
             begin=units.begin,
             reading=units.reading,
@@ -128,10 +135,17 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             new_id=uuid7,
             session_ttl=timedelta(hours=settings.session_ttl_hours),
         ),
-        imports=ImportService(begin=units.begin, now=now, new_id=uuid7),
+        imports=ImportService(begin=units.begin, now=now),
+        demo=DemoService(begin=units.begin, reading=units.reading, accounts=accounts, now=now, new_id=uuid7),
         now=now,
         new_id=uuid7,
+        ready=ready,
     )
+
+
+def today(settings: Settings) -> date:
+    """Return the calendar day in the practice."""
+    return now().astimezone(settings.practice_time_zone).date()
 
 
 @asynccontextmanager
@@ -156,4 +170,20 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         passwords = Passwords()
         stack.callback(passwords.close)
         units = units_of_work(database, keyring, trail, settings.practice_region)
-        yield assemble(settings, keyring, units, passwords)
+
+        async def ready() -> dict[str, bool]:
+            return {"database": await database.answers(), "trail": trail.healthy}
+
+        yield assemble(settings, keyring, units, passwords, ready)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the HTTP application; it opens everything when it starts, and closes it when it ends."""
+
+    async def probe() -> Mapping[str, bool]:
+        services: Services = app.state.services
+        return await services.ready()
+
+    options = ApiOptions(today=partial(today, settings), max_body_bytes=settings.max_body_bytes)
+    app = api.create_app(partial(running, settings), options, probe)
+    return app

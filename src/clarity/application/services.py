@@ -1,8 +1,10 @@
 """The use-cases as one bundle: what the API and the command line are given to work with."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from clarity.application.accounts import AccountService
+from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, NewId
@@ -19,5 +21,8 @@ class Services:
     accounts: AccountService
     sessions: SessionService
     imports: ImportService
+    demo: DemoService
     now: Clock
     new_id: NewId
+    ready: Callable[[], Awaitable[Mapping[str, bool]]]
+    """Tells which of the things that are needed can be reached now."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, NullPool, event, make_url
+from sqlalchemy import Connection, Dialect, NullPool, event, make_url, select
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from clarity.domain.errors import Misconfigured, PoolExhausted
@@ -85,6 +85,15 @@ class Database:
     async def trail_connection(self) -> AsyncConnection:
         """Open a connection that no pool knows of. Whoever asked closes it."""
         return await self._trail.connect()
+
+    async def answers(self) -> bool:
+        """Tell whether the database answers now."""
+        try:
+            async with self.reading() as session:
+                await session.execute(select(1))
+        except (SQLAlchemyError, OSError):
+            return False
+        return True
 
     async def dispose(self) -> None:
         """Close every connection that is not in use."""
