@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import make_url, select, update
 
 from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.errors import CannotOpen, Conflict, NotFound
 from clarity.domain.ids import PatientId
-from clarity.persistence.engine import Database
+from clarity.persistence.engine import Database, EngineOptions, unpooled
 from clarity.persistence.tables import OwnBase
 from clarity.persistence.unit_of_work import SqlWork
 from clarity.security.keyring import Keyring
@@ -20,18 +20,15 @@ from tests.practice import Practice, sql_practice
 SERIAL, MODEL = "AX-220719", "Zephyrine"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def storage(request: pytest.FixtureRequest) -> Database:
-    database: Database = request.getfixturevalue(request.param)
-    return database
-
-
 @pytest.fixture
-async def practice(storage: Database, keyring: Keyring) -> AsyncIterator[Practice]:
-    async with storage.turn(), storage.writing() as session:
-        await (await session.connection()).run_sync(OwnBase.metadata.create_all)
-        await session.commit()
-    async with sql_practice(storage, keyring) as practice:
+async def practice(
+    database: Database, database_options: EngineOptions, owner_options: EngineOptions, keyring: Keyring
+) -> AsyncIterator[Practice]:
+    async with unpooled(owner_options).begin() as connection:
+        await connection.run_sync(OwnBase.metadata.create_all)
+        if role := make_url(database_options.url).username:
+            await connection.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE ON devices TO {role}")
+    async with sql_practice(database, keyring) as practice:
         yield practice
 
 

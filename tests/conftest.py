@@ -1,0 +1,73 @@
+"""Databases for tests, migrated and empty. Whoever asks for `database` runs on SQLite and on PostgreSQL.
+
+`database_url` is the address of the same one, for processes that a test starts.
+"""
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from clarity.persistence.engine import Database, EngineOptions
+from tests.servers import PostgresDatabases, migrated_file, opened, postgres_databases
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresDatabases]:
+    with postgres_databases() as databases:
+        yield databases
+
+
+@pytest.fixture
+async def postgresql_options(postgres: PostgresDatabases) -> EngineOptions:
+    return postgres.application_of(await postgres.create())
+
+
+@pytest.fixture
+async def postgresql(postgresql_options: EngineOptions) -> AsyncIterator[Database]:
+    async with opened(postgresql_options) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return migrated_file(tmp_path_factory.mktemp("sqlite") / "template.db")
+
+
+@pytest.fixture
+def sqlite_options(sqlite_template: Path, tmp_path: Path) -> EngineOptions:
+    path = shutil.copy(sqlite_template, tmp_path / "practice.db")
+    return EngineOptions(url=f"sqlite+aiosqlite:///{path}")
+
+
+@pytest.fixture
+async def sqlite(sqlite_options: EngineOptions) -> AsyncIterator[Database]:
+    async with opened(sqlite_options) as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_options(request: pytest.FixtureRequest) -> EngineOptions:
+    options: EngineOptions = request.getfixturevalue(f"{request.param}_options")
+    return options
+
+
+@pytest.fixture
+async def database(database_options: EngineOptions) -> AsyncIterator[Database]:
+    async with opened(database_options) as database:
+        yield database
+
+
+@pytest.fixture
+def owner_options(request: pytest.FixtureRequest, database_options: EngineOptions) -> EngineOptions:
+    """Return how the owner of its tables connects to the database that the application has with `database`."""
+    if database_options.dialect_name == "sqlite":
+        return database_options
+    postgres: PostgresDatabases = request.getfixturevalue("postgres")
+    return postgres.as_owner(database_options)
+
+
+@pytest.fixture
+def database_url(database_options: EngineOptions) -> str:
+    return database_options.url
