@@ -25,7 +25,7 @@ from clarity.domain.people import (
     TelecomSystem,
 )
 from clarity.domain.records import TOMBSTONE, Label
-from clarity.domain.values import Confidential, allow_text, require_few
+from clarity.domain.values import MAX_INTEGER, Confidential, allow_text, require_few
 
 MAX_NOTES = 100_000
 _INDEXED_TELECOMS = {
@@ -136,6 +136,8 @@ class Patient:
             require_few(name, getattr(self, name))
         allow_text("notes", self.notes, at_most=MAX_NOTES)
         allow_text("mothers_maiden_name", self.mothers_maiden_name, at_most=200)
+        if self.multiple_birth is not None and not 0 <= self.multiple_birth <= MAX_INTEGER:
+            raise Invalid("multiple_birth", f"must be from 0 to {MAX_INTEGER}, or true or false")
         if self.label not in {Label.NORMAL, Label.RESTRICTED}:
             raise Invalid("label", "a patient record is normal or restricted")
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from clarity.domain.errors import Invalid
 from clarity.domain.names import HumanName, Period
-from clarity.domain.values import Confidential, allow_text, require_few, require_text
+from clarity.domain.values import MAX_INTEGER, Confidential, allow_text, require_few, require_text
 
 # One @ with something on both sides and no space: whether an address is reachable only a message can show.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -103,8 +103,8 @@ class Telecom(Confidential):
         require_text("value", self.value, at_most=320)
         if self.system is TelecomSystem.EMAIL and not _EMAIL.fullmatch(self.value.strip()):
             raise Invalid("value", "must be an e-mail address")
-        if self.rank is not None and self.rank < 1:
-            raise Invalid("rank", "must be 1 or more")
+        if self.rank is not None and not 1 <= self.rank <= MAX_INTEGER:
+            raise Invalid("rank", f"must be from 1 to {MAX_INTEGER}")
 
 
 class AddressUse(StrEnum):

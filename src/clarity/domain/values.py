@@ -7,6 +7,8 @@ from clarity.domain.errors import Invalid
 
 MAX_TEXT = 1_000
 MAX_ITEMS = 100
+MAX_INTEGER = 2**31 - 1
+"""The greatest FHIR `integer` (FHIR R4, 2.24.0.1)."""
 
 
 class Confidential:
