@@ -20,6 +20,9 @@ from clarity.domain.records import Resource
 # Each transaction waits for the disk once, and no other writer should wait for one of them for long.
 _PATIENTS_AT_ONCE = 20
 
+Progress = Callable[[int, int], None]
+"""Told how many are there, of how many."""
+
 
 class PracticeGenerator(Protocol):
     """Makes up the people of a practice, each by a number from 0: the same number is the same person."""
@@ -88,11 +91,11 @@ class DemoService:
         make_up: Callable[[], PracticeGenerator],
         patients: int,
         *,
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> int:
         """Add the patients numbered below `patients` that are not there, and return how many that were.
 
-        `progress` is told how many of them are there, of how many. `make_up` is called only if one is missing.
+        `make_up` is called only if one is missing.
         """
         missing = await self._missing(patients)
         progress(patients - len(missing), patients)
@@ -104,13 +107,16 @@ class DemoService:
                 progress(min(patients, patients - len(missing) + start + _PATIENTS_AT_ONCE), patients)
         return len(missing)
 
-    async def open_accounts(self, actor: Actor, passwords: Mapping[str, str], *, unknown: frozenset[str]) -> int:
+    async def open_accounts(
+        self, actor: Actor, passwords: Mapping[str, str], *, unknown: frozenset[str], progress: Progress
+    ) -> int:
         """Let the demonstration's accounts log in with `passwords`, by e-mail address; return how many were made.
 
         An account that is there keeps its password, unless its address is among `unknown`.
         """
         there = {account.email for account in await self._every_account(actor)}
-        for account in DEMO_ACCOUNTS:
+        for done, account in enumerate(DEMO_ACCOUNTS):
+            progress(done, len(DEMO_ACCOUNTS))
             password = passwords[account.email]
             if account.email not in there:
                 await self._open_account(actor, account, password)

@@ -1,0 +1,48 @@
+"""Every command, and what `clarity --help` says. Nothing here loads an adapter, so that it answers at once."""
+
+from typing import Annotated
+
+import typer
+
+from clarity import __version__
+from clarity.cli import accounts, demo, doctor, imports, keys, migrate, patients, serve
+from clarity.cli.endings import MEANING
+
+_FIRST_STEPS = (
+    "First steps: `clarity keys init`, `clarity migrate`, `clarity account add`, `clarity serve`; or `clarity demo` for"
+    " all of them with made-up patients. `clarity doctor` says what is missing."
+)
+_SETTINGS = (
+    "Settings come from the environment or a file .env, such as ASYNC_DATABASE_URI, KEY_ROOT and KEY_STORE;"
+    " docs/operations.md lists them."
+)
+_STATUSES = "Exit status: " + "; ".join(f"{status.value} {meaning}" for status, meaning in MEANING.items()) + "."
+
+app = typer.Typer(
+    no_args_is_help=True,
+    invoke_without_command=True,
+    add_completion=False,
+    # What a traceback shows may be patient content.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"{_FIRST_STEPS}\n\n{_SETTINGS}\n\n{_STATUSES}",
+)
+
+
+@app.callback()
+def clarity(*, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Clarity: a clinical data backend for psychiatric care. Records are sealed, and every look at one is audited."""
+    if version:
+        typer.echo(f"clarity {__version__}")
+        raise typer.Exit
+
+
+app.command()(serve.serve)
+app.command()(migrate.migrate)
+app.command()(demo.demo)
+app.command(name="import", epilog=imports.EXAMPLES)(imports.import_)
+app.add_typer(patients.app, name="patient")
+app.add_typer(accounts.app, name="account")
+app.add_typer(keys.app, name="keys")
+app.command()(doctor.doctor)
+app.command()(serve.openapi)

@@ -1,0 +1,188 @@
+"""`clarity patient`: finding and reading records, as whoever logs in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from clarity.application.pages import MAX_PAGE, Page
+from clarity.application.ports import Revision
+from clarity.application.services import Services
+from clarity.cli.identity import AsEmail, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.practice import in_practice, read_settings
+from clarity.cli.rendering import as_json, history_table, patient_page, patients_table
+from clarity.cli.terminal import ask_secret, note, results
+from clarity.domain.access import Action, Actor, Reach, right_to
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
+from clarity.domain.records import Resource
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Find and read patient records, as whoever logs in. Every look leaves an audit event.",
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a page to read.")]
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+clarity patient find alcan --as clinician@demo.example
+clarity patient find --min-age 65 --status active --sort age --as nurse@demo.example
+clarity patient find --ssn - --as front-desk@demo.example
+CLARITY_TOKEN=... clarity patient find o brien --json"""
+)
+def find(
+    *,
+    fragments: Annotated[
+        list[str] | None,
+        typer.Argument(help="Fragments of one name, in any order, as you would type them: alcan finds Alcántar."),
+    ] = None,
+    email_of_caller: AsEmail = "",
+    token: Token = "",
+    password_stdin: PasswordFromStdin = False,
+    mrn: Annotated[str, typer.Option(help="The whole medical record number.")] = "",
+    ssn: Annotated[str, typer.Option(help="The whole social security number.")] = "",
+    email: Annotated[str, typer.Option(help="The whole e-mail address.")] = "",
+    phone: Annotated[str, typer.Option(help="The whole telephone number.")] = "",
+    identifier: Annotated[str, typer.Option(help="The whole of any other number.")] = "",
+    min_age: Annotated[int | None, typer.Option(help="At least this many completed years.")] = None,
+    max_age: Annotated[int | None, typer.Option(help="At most this many completed years.")] = None,
+    born_from: Annotated[
+        date | None, typer.Option(parser=date.fromisoformat, metavar="YYYY-MM-DD", help="Born on this day or later.")
+    ] = None,
+    born_to: Annotated[
+        date | None, typer.Option(parser=date.fromisoformat, metavar="YYYY-MM-DD", help="Born on this day or before.")
+    ] = None,
+    status: Annotated[PatientStatus | None, typer.Option(help="Where they stand with the practice.")] = None,
+    practitioner: Annotated[UUID | None, typer.Option(help="In the care team of this practitioner, by id.")] = None,
+    sort: Annotated[PatientSort, typer.Option(help="By name, or by age with the youngest first.")] = PatientSort.NAME,
+    descending: Annotated[bool, typer.Option("--descending", help="The other way round.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 25,
+    as_json_: Json = False,
+) -> None:
+    """Find patients. All conditions have to hold; without any, everybody you may see is listed.
+
+    Numbers and addresses on a command line are seen by other users of this machine and kept by the shell: give - for
+    any of them, and it is asked for instead.
+    """
+    settings = read_settings()
+    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    query = PatientQuery(
+        name=" ".join(fragments or ()),
+        mrn=_asked("medical record number", mrn),
+        ssn=_asked("social security number", ssn),
+        email=_asked("e-mail address", email),
+        phone=_asked("telephone number", phone),
+        identifier=_asked("identifier", identifier),
+        min_age=min_age,
+        max_age=max_age,
+        born_from=born_from,
+        born_to=born_to,
+        status=status,
+        practitioner=PractitionerId(practitioner) if practitioner else None,
+        sort=sort,
+        descending=descending,
+    )
+
+    async def search(services: Services) -> tuple[Page[Patient], date]:
+        async with logged_in(services, who) as actor:
+            found = await _pages(services, actor, query, limit)
+        return found, services.now().astimezone(settings.practice_time_zone).date()
+
+    found, today = in_practice(settings, search)
+    if as_json_:
+        total = {"count": found.count, "exact": found.exact}
+        typer.echo(as_json({"items": found.items, "total": total}))
+        return
+    if found.items:
+        results().print(patients_table(found.items, today))
+    note(_counted(found))
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+clarity patient show 0199a0c2-... --as clinician@demo.example
+clarity patient show 0199a0c2-... --history --as nurse@demo.example"""
+)
+def show(
+    *,
+    patient: Annotated[UUID, typer.Argument(help="The id of the record, as `clarity patient find` prints it.")],
+    email_of_caller: AsEmail = "",
+    token: Token = "",
+    password_stdin: PasswordFromStdin = False,
+    history: Annotated[bool, typer.Option("--history", help="List the versions too: when, by whom, what.")] = False,
+    as_json_: Json = False,
+) -> None:
+    """Show one record, as far as you may see it. What you may not see looks like what does not exist."""
+    settings = read_settings()
+    who = caller(email_of_caller, token, password_stdin=password_stdin)
+
+    async def look(services: Services) -> _Shown:
+        async with logged_in(services, who) as actor:
+            seen = await services.patients.view(actor, PatientId(patient))
+            versions = await services.patients.history(actor, seen.id, at_most=MAX_PAGE) if history else ()
+            team = {} if as_json_ else await _names(services, actor, seen.care_team)
+        return _Shown(seen, versions, team, services.now().astimezone(settings.practice_time_zone).date())
+
+    shown = in_practice(settings, look)
+    if as_json_:
+        typer.echo(as_json({"patient": shown.patient, "history": shown.history} if history else shown.patient))
+        return
+    printer = results()
+    printer.print(patient_page(shown.patient, shown.team, shown.today))
+    if history:
+        printer.print(history_table(shown.history, settings.practice_time_zone))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What `show` prints."""
+
+    patient: Patient
+    history: tuple[Revision, ...]
+    team: Mapping[PractitionerId, str]
+    today: date
+
+
+async def _pages(services: Services, actor: Actor, query: PatientQuery, limit: int) -> Page[Patient]:
+    """Return as many pages as it takes to fill `limit`, as one."""
+    found = await services.patients.search(actor, query, at_most=min(limit, MAX_PAGE))
+    items = [*found.items]
+    while found.next_cursor and len(items) < limit:
+        size = min(limit - len(items), MAX_PAGE)
+        found = await services.patients.search(actor, query, cursor=found.next_cursor, at_most=size)
+        items.extend(found.items)
+    return Page(items=tuple(items), next_cursor=found.next_cursor, count=found.count, exact=found.exact)
+
+
+async def _names(services: Services, actor: Actor, wanted: frozenset[PractitionerId]) -> dict[PractitionerId, str]:
+    """Return the names of practitioners; none for somebody who may not list them."""
+    names: dict[PractitionerId, str] = {}
+    if right_to(actor.role, Action.LIST, Resource.PRACTITIONER).reach is not Reach.ALL:
+        return names
+    cursor = ""
+    while wanted - names.keys():
+        page = await services.practitioners.list(actor, cursor=cursor, at_most=MAX_PAGE)
+        names |= {one.id: str(one.name) for one in page.items if one.id in wanted}
+        if not (cursor := page.next_cursor):
+            break
+    return names
+
+
+def _asked(what: str, value: str) -> str:
+    return ask_secret(what[0].upper() + what[1:]) if value == "-" else value
+
+
+def _counted(found: Page[Patient]) -> str:
+    if not found.items:
+        return "Nobody you may see matches."
+    of = f" of {'' if found.exact else 'at least '}{found.count}" if found.next_cursor else ""
+    more = "; --limit shows more" if found.next_cursor else ""
+    return f"{len(found.items)}{of} {'patient' if len(found.items) == 1 and not of else 'patients'}{more}."

@@ -1,0 +1,31 @@
+"""The practice a command works in: opened before it begins, closed when it ends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from clarity.application.services import Services
+
+if TYPE_CHECKING:
+    # At run time a command loads the adapters when it needs them, and `--help` never does.
+    from clarity.upkeep import Settings
+
+Result = TypeVar("Result")
+
+
+def read_settings() -> "Settings":
+    """Read the settings. Raises `Misconfigured`."""
+    from clarity.upkeep import load_settings
+
+    return load_settings()
+
+
+def in_practice(settings: "Settings", act: Callable[[Services], Awaitable[Result]]) -> Result:
+    """Open the practice, act in it, close it, and return what came of it."""
+    from clarity.bootstrap import running
+
+    async def run() -> Result:
+        async with running(settings) as services:
+            return await act(services)
+
+    return asyncio.run(run())

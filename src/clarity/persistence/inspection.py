@@ -1,0 +1,61 @@
+"""What a connection finds out about its database: who answers, over what, at what time, and what we may do there."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from clarity.persistence.engine import EngineOptions, unpooled
+from clarity.persistence.errors import translated
+from clarity.persistence.roles import check_privileges, create_app_role
+
+_SERVER = text(
+    "SELECT current_setting('server_version') AS version, clock_timestamp() AS clock, current_user AS role,"
+    " (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS tls"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one connection found. `clock` is the server's time; in `problems` stands what we may do and should not."""
+
+    server: str
+    clock: datetime
+    role: str
+    tls: bool
+    problems: tuple[str, ...]
+
+
+async def inspect(options: EngineOptions) -> Found:
+    """Connect once and look around. Raises `Unavailable` if nobody answers."""
+    engine = unpooled(options)
+    try:
+        with translated():
+            async with engine.connect() as connection:
+                return await _look_around(connection)
+    finally:
+        await engine.dispose()
+
+
+async def make_role(options: EngineOptions, role: str, password: str) -> bool:
+    """Make the application's role, as `create_app_role` does, in a transaction of its own."""
+    engine = unpooled(options)
+    try:
+        with translated():
+            async with engine.begin() as connection:
+                return await create_app_role(connection, role, password)
+    finally:
+        await engine.dispose()
+
+
+async def _look_around(connection: AsyncConnection) -> Found:
+    problems = tuple(await check_privileges(connection))
+    if connection.dialect.name == "sqlite":
+        version = await connection.scalar(text("SELECT sqlite_version()"))
+        # There is no server, and so no other clock.
+        return Found(server=f"SQLite {version}", clock=datetime.now(UTC), role="", tls=False, problems=problems)
+    row = (await connection.execute(_SERVER)).one()
+    return Found(
+        server=f"PostgreSQL {row.version}", clock=row.clock, role=row.role, tls=bool(row.tls), problems=problems
+    )
