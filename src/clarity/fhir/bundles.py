@@ -15,6 +15,7 @@ from clarity.application.imports import (
     Place,
 )
 from clarity.domain.errors import Invalid
+from clarity.domain.values import within
 from clarity.fhir import resources
 from clarity.fhir.circle import PLACED, Circle, Met, Reading, bad_input
 from clarity.fhir.decoding import check_json, decode
@@ -90,7 +91,8 @@ class _Bundle:
 def _entries_of(document: bytes) -> tuple[resources.Entry, ...]:
     if decode(document, resources.Head).resource_type != "Bundle":
         return (resources.Entry(resource=Raw(document)),)
-    bundle = decode(document, resources.Bundle)
-    if bundle.type not in _IMPORTED:
-        raise Invalid("Bundle.type", "must be transaction, batch, collection, searchset or document")
+    with within("Bundle"):
+        bundle = decode(document, resources.Bundle)
+        if bundle.type not in _IMPORTED:
+            raise Invalid("type", "must be transaction, batch, collection, searchset or document")
     return bundle.entry

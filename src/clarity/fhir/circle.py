@@ -67,18 +67,18 @@ class Circle:
         self._directory = Directory()
         self.ties = Ties(reading.system, self._directory)
 
-    def type_of(self, resource: bytes | Raw) -> str:
-        """Return the type of a resource after checking it. Raises `Invalid` if it is none, or not a valid one."""
+    @staticmethod
+    def type_of(resource: bytes | Raw) -> str:
+        """Return the type of a resource. Raises `Invalid` if it is no resource."""
         name = decode(resource, resources.Head).resource_type
         if name not in RESOURCE_TYPES:
             raise Invalid("resourceType", "is no type of resource in FHIR R4")
-        with within(name):
-            self._reading.check(name, bytes(resource))
         return name
 
     def meet(self, name: str, resource: bytes | Raw, place: Place, full_url: str = "") -> Met:
-        """Remember who a resource of type `name` is about, and what it says of who cares for whom."""
+        """Check a resource of type `name`; remember who it is about, and what it says of who cares for whom."""
         with within(name):
+            self._reading.check(name, bytes(resource))
             known = self._identity(name, resource, full_url)
             self._directory.add_url(full_url, known)
             if name == "PractitionerRole":

@@ -55,7 +55,10 @@ def without_blanks(**parts: object) -> Json:
 
 
 def read_date_time(text: str) -> tuple[PartialDate, datetime | None]:
-    """Return the day a FHIR `dateTime` names where it was written, and the instant in UTC if it has a time."""
+    """Return the day a FHIR `dateTime` names where it was written, and the instant if it has a time.
+
+    The instant keeps its offset from UTC, so that the day stays known.
+    """
     match = _DATE_TIME.fullmatch(text)
     if match is None:
         raise Invalid("", "must be a date, or a date and time with an offset from UTC")
@@ -64,9 +67,11 @@ def read_date_time(text: str) -> tuple[PartialDate, datetime | None]:
         return day, None
     try:
         # A leap second is taken for the second before it: the clocks of Python have none.
-        return day, datetime.fromisoformat(re.sub(r":60(?=[.Z+-])", ":59", text)).astimezone(UTC)
+        instant = datetime.fromisoformat(re.sub(r":60(?=[.Z+-])", ":59", text))
+        instant.astimezone(UTC)
     except (ValueError, OverflowError):
         raise Invalid("", "must be a time of the clock") from None
+    return day, instant
 
 
 def read_period(period: resources.Period | None) -> Period | None:

@@ -147,7 +147,6 @@ def _read_death(patient: resources.Patient) -> Death | None:
             if patient.deceased_boolean is not None:
                 raise Invalid("", "must not be given beside deceasedBoolean")
             day, instant = read_date_time(patient.deceased_date_time)
-            # Which day an instant falls on is for the practice's time zone to say, not for the source's.
             return Death(day) if instant is None else Death(instant=instant)
     return Death() if patient.deceased_boolean else None
 

@@ -52,5 +52,6 @@ def strict_check() -> Check:
 def _without_values(error: ValidationError) -> Invalid:
     """Return the place and the kind of the first error. A name that FHIR does not define may be content: left out."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
-    return Invalid(".".join(map(str, path)), _RULES.get(first["type"], "has the wrong type or form"))
+    kind = first["type"].rpartition(".")[2]
+    path = first["loc"][:-1] if kind == "extra_forbidden" else first["loc"]
+    return Invalid(".".join(map(str, path)), _RULES.get(kind, "has the wrong type or form"))

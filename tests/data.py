@@ -1,0 +1,20 @@
+"""The files of real form that tests read, which are no part of the repository."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parent.parent
+
+
+def real_files(folder: str) -> Path:
+    """Return a folder of the test data, or skip the test, visibly, if it is not here.
+
+    `CLARITY_TEST_DATA` names where the data is; otherwise it is `../shared/data`, seen from the repository.
+    """
+    data = Path(os.environ.get("CLARITY_TEST_DATA") or _ROOT.parent / "shared" / "data")
+    path = data / folder
+    if not path.is_dir():
+        pytest.skip(f"no test data in {path}; CLARITY_TEST_DATA says where it is")
+    return path
