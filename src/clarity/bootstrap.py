@@ -2,7 +2,7 @@
 
 import getpass
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from uuid_utils.compat import uuid7
 
 from clarity.api import app as api
-from clarity.api.health import Probe
 from clarity.api.options import ApiOptions
 from clarity.application.accounts import AccountService
 from clarity.application.demo import DemoService
@@ -19,7 +18,7 @@ from clarity.application.imports import ImportService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Trail
 from clarity.application.practitioners import PractitionerService
-from clarity.application.services import Services
+from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
 from clarity.audit.encoding import Notary
 from clarity.audit.trail import GroupCommitTrail
@@ -179,11 +178,5 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the HTTP application; it opens everything when it starts, and closes it when it ends."""
-
-    async def probe() -> Mapping[str, bool]:
-        services: Services = app.state.services
-        return await services.ready()
-
     options = ApiOptions(today=partial(today, settings), max_body_bytes=settings.max_body_bytes)
-    app = api.create_app(partial(running, settings), options, probe)
-    return app
+    return api.create_app(partial(running, settings), options)

@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 
 import clarity
 from clarity.api import accounts, health, practitioners, sessions
-from clarity.api.health import Probe
 from clarity.api.middleware import Answering, BodyLimit
 from clarity.api.options import ROOT, ApiOptions
 from clarity.api.patients import routes as patients
@@ -54,9 +53,7 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def create_app(
-    open_services: Callable[[], AbstractAsyncContextManager[Services]], options: ApiOptions, probe: Probe
-) -> FastAPI:
+def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], options: ApiOptions) -> FastAPI:
     """Return the application. It opens its services when it starts and closes them when it ends."""
 
     @asynccontextmanager
@@ -87,7 +84,6 @@ def create_app(
         return services.new_id()
 
     app.state.options = options
-    app.state.probe = probe
     for kind in (ClarityError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)
     app.add_middleware(BodyLimit, max_bytes=options.max_body_bytes)

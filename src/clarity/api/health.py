@@ -1,14 +1,11 @@
 """Whether the service lives, and whether it can do its work. Neither says anything of anybody."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
+from clarity.api.dependencies import RunningServices
 from clarity.api.wire import Wire
-
-Probe = Callable[[], Awaitable[Mapping[str, bool]]]
-"""Tells which of the things that are needed can be reached."""
 
 router = APIRouter(tags=["health"])
 
@@ -26,11 +23,6 @@ class ReadinessOut(Wire):
     checks: dict[str, bool]
 
 
-async def _probe(request: Request) -> Probe:
-    probe: Probe = request.app.state.probe
-    return probe
-
-
 @router.get("/health")
 async def is_alive() -> HealthOut:
     """Tell that the process answers. If it does not, start it anew."""
@@ -38,9 +30,9 @@ async def is_alive() -> HealthOut:
 
 
 @router.get("/ready", responses={503: {"model": ReadinessOut, "description": "Something needed cannot be reached."}})
-async def is_ready(probe: Annotated[Probe, Depends(_probe)], response: Response) -> ReadinessOut:
+async def is_ready(services: RunningServices, response: Response) -> ReadinessOut:
     """Tell whether everything needed can be reached. While it cannot, send requests elsewhere."""
-    checks = dict(await probe())
+    checks = dict(await services.ready())
     if all(checks.values()):
         return ReadinessOut(status="ready", checks=checks)
     response.status_code = 503

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -75,6 +76,15 @@ def _meant(value: object) -> object:
 def _meant_at(position: int, item: object) -> object:
     with within(str(position)):
         return _meant(item)
+
+
+@contextmanager
+def renamed(**fields: str) -> Iterator[None]:
+    """Let an `Invalid` raised inside name its field as the request does, where that differs from the domain."""
+    try:
+        yield
+    except Invalid as exc:
+        raise Invalid(fields.get(exc.field, exc.field), exc.rule) from None
 
 
 class FromJson:

@@ -11,6 +11,9 @@ from clarity.application.ports import Clock, NewId
 from clarity.application.practitioners import PractitionerService
 from clarity.application.sessions import SessionService
 
+Probe = Callable[[], Awaitable[Mapping[str, bool]]]
+"""Tells which of the things that are needed can be reached now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -24,5 +27,4 @@ class Services:
     demo: DemoService
     now: Clock
     new_id: NewId
-    ready: Callable[[], Awaitable[Mapping[str, bool]]]
-    """Tells which of the things that are needed can be reached now."""
+    ready: Probe

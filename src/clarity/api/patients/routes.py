@@ -23,7 +23,7 @@ from clarity.api.patients.shapes import (
 )
 from clarity.api.problems import documented
 from clarity.api.routing import JSON, MERGE_PATCH, router_of
-from clarity.api.wire import Json, page_of
+from clarity.api.wire import Json, page_of, renamed
 from clarity.application.patients import RepeatKey
 from clarity.domain.errors import Conflict, DuplicateMrn, Forbidden, NotFound, ReusedKey, StaleWrite, TooMany
 from clarity.domain.ids import PatientId
@@ -144,7 +144,9 @@ async def change_care_team(
 ) -> PatientOut:
     """Say who cares for a patient from now on. Clinicians and nurses see the patients in whose care team they are."""
     team = frozenset(care_team.practitioners)
-    return _shown(await patients.change_care_team(actor, patient_id, team, version=version), today, response)
+    with renamed(care_team="practitioners"):
+        changed = await patients.change_care_team(actor, patient_id, team, version=version)
+    return _shown(changed, today, response)
 
 
 @router.get("/{patient_id}/history", responses=documented(NotFound()))

@@ -29,7 +29,7 @@ from clarity.api.people import (
     NameInOut,
     TelecomInOut,
 )
-from clarity.api.wire import RULE, Day, Limit, PageOut, PartialDateText, Received, Wire, faults_in
+from clarity.api.wire import RULE, Day, Limit, PageOut, PartialDateText, Received, Wire, faults_in, renamed
 from clarity.application.pages import MAX_PAGE
 from clarity.application.ports import PatientFilter, Revision
 from clarity.domain.errors import Invalid
@@ -62,11 +62,11 @@ EXAMPLE: dict[str, Any] = {
         }
     ],
     "insurances": [{"payer": "Blue Harbor Health", "member_id": "BHH-55120-03", "plan": "PPO"}],
-    "notes": "Prefers appointments in the morning.",
 }
 
+WITH_NOTES: dict[str, Any] = {**EXAMPLE, "notes": "Prefers appointments in the morning."}
 SHOWN: dict[str, Any] = {
-    **EXAMPLE,
+    **WITH_NOTES,
     "id": "019a9d5c-3f1e-7c41-a6d5-0b1f6c2e8d37",
     "version": 3,
     "status": "active",
@@ -119,7 +119,7 @@ class PatientFields(Wire):
 class PatientIn(PatientFields, Received):
     """What is recorded about a patient, whole: a field that is left out is recorded as empty."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [WITH_NOTES]})
 
     def replacing(self, patient: Patient) -> Patient:
         """Return `patient` with this content. What cannot be written here stays: care team, discharge, sources."""
@@ -351,10 +351,5 @@ class PatientSearchIn(Received):
         asked = self.model_dump(exclude={"identifier", "cursor", "limit"})
         if self.identifier is not None:
             asked.update(identifier=self.identifier.value, identifier_system=self.identifier.system)
-        try:
+        with renamed(identifier="identifier.value", identifier_system="identifier.system"):
             return PatientQuery(**asked)
-        except Invalid as exc:
-            raise Invalid(_IDENTIFIER_FIELDS.get(exc.field, exc.field), exc.rule) from None
-
-
-_IDENTIFIER_FIELDS = {"identifier": "identifier.value", "identifier_system": "identifier.system"}

@@ -1,0 +1,166 @@
+"""The API over some storage, and the people who call it."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient, Response
+
+from clarity.api.app import create_app
+from clarity.api.options import ApiOptions
+from clarity.api.patients.shapes import EXAMPLE
+from clarity.application.demo import DemoService
+from clarity.application.imports import ImportService
+from clarity.application.patients import PatientService
+from clarity.application.ports import BeginReading, BeginWork, Clock
+from clarity.application.practitioners import PractitionerService
+from clarity.application.services import Services
+from clarity.cache.rates import MemoryRateLimit
+from clarity.domain.access import Role
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.patients import Patient
+from clarity.domain.practitioners import Practitioner
+from clarity.search.streaming import StreamingSearch
+from clarity.security.cursors import Cursors
+from clarity.security.keyring import Keyring
+from clarity.security.tokens import AccessTokens
+from tests.builders import NOW, TODAY, a_practitioner, new_id
+from tests.fakes.accounts import ADDRESS, PASSWORD, FrontDoor
+from tests.practice import Practice
+
+MOST_BYTES = 64 * 1024
+WHOLE: dict[str, Any] = {
+    **EXAMPLE,
+    "birth_sex": "F",
+    "marital_status": {"codings": [{"system": "http://example.org/marital", "code": "M", "display": "Married"}]},
+    "death": {"instant": "2026-01-31T23:05:00-05:00"},
+    "race": {"text": "White", "omb": [{"code": "2106-3"}], "detailed": [{"code": "2108-9"}]},
+    "ethnicity": {"text": "Hispanic or Latino"},
+    "mothers_maiden_name": "Ybarra",
+    "birth_place": {"city": "Oaxaca", "country": "MX", "latitude": 17.0654, "longitude": -96.7236},
+    "multiple_birth": 2,
+}
+
+
+@dataclass(slots=True, repr=False)
+class Clinic:
+    """A practice one can call."""
+
+    practice: Practice
+    door: FrontDoor
+    app: FastAPI
+
+    def caller(self, token: str = "") -> AsyncClient:
+        """Return somebody with an access token, or with none."""
+        transport = ASGITransport(self.app, client=(ADDRESS, 40_000))
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return AsyncClient(transport=transport, base_url="http://clinic.test/api/v1", headers=headers)
+
+    async def logged_in(
+        self, role: Role, *, practitioner: PractitionerId | None = None, patient: PatientId | None = None
+    ) -> AsyncClient:
+        """Return somebody who has just logged in, in an account of their own."""
+        account = await self.door.employed(role, practitioner=practitioner, patient=patient)
+        opened = await self.door.logged_in(account)
+        return self.caller(opened.access_token)
+
+    async def clinician(self) -> tuple[AsyncClient, Practitioner]:
+        """Return a clinician who has logged in, and the practitioner they are."""
+        practitioner = await self.practice.employed(a_practitioner())
+        return await self.logged_in(Role.CLINICIAN, practitioner=practitioner.id), practitioner
+
+    async def front_desk(self) -> AsyncClient:
+        """Return somebody at the front desk who has logged in."""
+        return await self.logged_in(Role.FRONT_DESK)
+
+
+@dataclass(slots=True, repr=False)
+class Chart:
+    """One patient, and a clinician who has their chart open."""
+
+    clinician: AsyncClient
+    practitioner: Practitioner
+    patient: Patient
+
+    @property
+    def path(self) -> str:
+        """Where the patient is."""
+        return f"/patients/{self.patient.id}"
+
+    async def view(self) -> Response:
+        """View the patient."""
+        return await self.clinician.get(self.path)
+
+    async def replace(self, body: Any) -> Response:
+        """Record the patient anew, whatever the version."""
+        headers = {"If-Match": (await self.view()).headers["ETag"], "Content-Type": "application/json"}
+        return await self.clinician.put(self.path, content=json.dumps(body), headers=headers)
+
+
+def seen(version: int) -> dict[str, str]:
+    """Return the header that says which version was seen."""
+    return {"If-Match": f'"{version}"'}
+
+
+def fields(problem: Response) -> list[str]:
+    """Return the fields that a problem names."""
+    return [error["field"] for error in problem.json()["errors"]]
+
+
+def code(problem: Response) -> str:
+    """Return what kind of problem an answer is, having checked that it is a well-formed one."""
+    assert problem.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = problem.json()
+    assert body["status"] == problem.status_code
+    assert body["title"]
+    assert "instance" not in body
+    return str(body["type"]).removeprefix("urn:clarity:problem:")
+
+
+def services(
+    begin: BeginWork, reading: BeginReading, door: FrontDoor, keyring: Keyring, *, now: Clock = lambda: NOW
+) -> Services:
+    """Return every use-case over some storage."""
+    cursors, limits = Cursors(keyring), MemoryRateLimit()
+    return Services(
+        patients=PatientService(
+            begin=begin,
+            reading=reading,
+            search_index=StreamingSearch(lambda: TODAY),
+            cursors=cursors,
+            limits=limits,
+            now=now,
+        ),
+        practitioners=PractitionerService(reading, cursors, now),
+        accounts=door.accounts,
+        sessions=door.sessions,
+        imports=ImportService(begin=begin, now=now),
+        demo=DemoService(begin=begin, reading=reading, accounts=door.accounts, now=now, new_id=new_id),
+        now=now,
+        new_id=new_id,
+        ready=all_well,
+    )
+
+
+async def all_well() -> Mapping[str, bool]:
+    """Return what a probe finds that finds nothing wrong."""
+    return {"database": True, "trail": True, "keys": True}
+
+
+@asynccontextmanager
+async def opened_clinic(practice: Practice, keyring: Keyring) -> AsyncIterator[Clinic]:
+    """Start the API over a practice."""
+    door = FrontDoor(practice.begin, practice.reading, tokens=AccessTokens(keyring), limits=MemoryRateLimit())
+
+    @asynccontextmanager
+    async def open_services() -> AsyncIterator[Services]:
+        yield services(practice.begin, practice.reading, door, keyring)
+
+    app = create_app(open_services, ApiOptions(today=lambda: TODAY, max_body_bytes=MOST_BYTES))
+    clinic = Clinic(practice, door, app)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        yield clinic

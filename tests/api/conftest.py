@@ -1,0 +1,70 @@
+"""The API on each kind of storage."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from clarity.api.patients.shapes import RegistrationIn
+from clarity.domain.ids import PatientId
+from clarity.domain.patients import Patient
+from clarity.persistence.engine import Database
+from clarity.security.keyring import Keyring
+from tests.api.clinic import WHOLE, Chart, Clinic, opened_clinic
+from tests.builders import a_keyring, a_patient, new_id
+from tests.practice import Practice, memory_practice, sql_practice
+
+
+@pytest.fixture(scope="session")
+def keyring() -> Keyring:
+    return a_keyring()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest) -> Database | None:
+    return None if request.param == "memory" else request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+async def practice(storage: Database | None, keyring: Keyring) -> AsyncIterator[Practice]:
+    if storage is None:
+        yield memory_practice()
+    else:
+        async with sql_practice(storage, keyring) as practice:
+            yield practice
+
+
+@pytest.fixture
+async def clinic(practice: Practice, keyring: Keyring) -> AsyncIterator[Clinic]:
+    """Return the API on each storage in turn."""
+    async with opened_clinic(practice, keyring) as clinic:
+        yield clinic
+
+
+@pytest.fixture
+async def memory_clinic(keyring: Keyring) -> AsyncIterator[Clinic]:
+    """Return the API over memory, for what happens before anything is stored."""
+    async with opened_clinic(memory_practice(), keyring) as clinic:
+        yield clinic
+
+
+@pytest.fixture
+async def chart(clinic: Clinic) -> Chart:
+    """Return a stored patient with a clinician who treats them."""
+    return await charted(clinic, a_patient(notes="Sleeps badly since October."))
+
+
+@pytest.fixture
+async def memory_chart(memory_clinic: Clinic) -> Chart:
+    """Return a patient about whom everything is recorded, with a clinician who treats them."""
+    return await charted(
+        memory_clinic, RegistrationIn.model_validate_json(json.dumps(WHOLE)).patient(PatientId(new_id()))
+    )
+
+
+async def charted(clinic: Clinic, patient: Patient) -> Chart:
+    """Store a patient and return them with a clinician who treats them."""
+    clinician, practitioner = await clinic.clinician()
+    stored = await clinic.practice.stored(replace(patient, care_team=frozenset({practitioner.id})))
+    return Chart(clinician, practitioner, stored)
