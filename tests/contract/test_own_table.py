@@ -27,7 +27,7 @@ async def practice(
     async with unpooled(owner_options).begin() as connection:
         await connection.run_sync(OwnBase.metadata.create_all)
         if role := make_url(database_options.url).username:
-            await connection.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE ON devices TO {role}")
+            await connection.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE ON devices, device_serials TO {role}")
     async with sql_practice(database, keyring) as practice:
         yield practice
 
@@ -66,11 +66,11 @@ async def test_a_device_is_found_by_its_serial_number_and_comes_back_as_stored(
 
 
 async def test_nothing_of_a_device_can_be_read_from_its_row(
-    practice: Practice, devices: Devices, storage: Database
+    practice: Practice, devices: Devices, database: Database
 ) -> None:
     ada = await practice.stored(a_patient())
     await added(practice, devices, a_device(ada.id))
-    async with storage.reading() as session:
+    async with database.reading() as session:
         rows = [(await session.execute(table.select())).all() for table in OwnBase.metadata.sorted_tables]
     assert all(rows)
     assert not any(text in repr(rows) for text in (SERIAL, MODEL))
@@ -111,12 +111,12 @@ async def test_what_is_done_with_devices_is_in_the_trail(practice: Practice, dev
 
 
 async def test_a_device_moved_to_another_row_does_not_open(
-    practice: Practice, devices: Devices, storage: Database
+    practice: Practice, devices: Devices, database: Database
 ) -> None:
     ada = await practice.stored(a_patient())
     first = await added(practice, devices, a_device(ada.id))
     second = await added(practice, devices, a_device(ada.id, serial="another"))
-    async with storage.turn(), storage.writing() as session:
+    async with database.turn(), database.writing() as session:
         sealed = await session.scalar(select(DeviceRow.sealed).where(DeviceRow.id == second.id))
         await session.execute(update(DeviceRow).where(DeviceRow.id == first.id).values(sealed=sealed))
         await session.commit()
