@@ -135,12 +135,17 @@ class PostgresDatabases:
         """Drop everything that was made."""
         await self.run(*self._drops(), f"DROP DATABASE {self.template} (FORCE)", f"DROP ROLE {self.role}")
 
-    async def create(self, *, template: str | None = None) -> str:
-        """Make a database and drop those made before, whose connections are closed by now. Returns its name."""
+    async def create(self, *, template: str | None = None, beside: bool = False) -> str:
+        """Make a copy of `template`, by default the migrated one, and return its name.
+
+        Databases made before are dropped, since their connections are closed by now, unless this one is to
+        stand `beside` them.
+        """
         name = f"{self.role}_{secrets.token_hex(4)}"
+        drops = [] if beside else self._drops()
         copy = f"CREATE DATABASE {name} TEMPLATE {template or self.template} STRATEGY {self.strategy}"
-        await self.run(*self._drops(), copy)
-        self._used = [name]
+        await self.run(*drops, copy)
+        self._used = [*(self._used if beside else ()), name]
         return name
 
     async def run(self, *statements: str, database: str | None = None) -> None:

@@ -88,8 +88,10 @@ def _patients() -> None:
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("guarded", sa.Boolean(), nullable=False),
         *_written(),
-        sa.CheckConstraint("version >= 1", name="ck_patients_version"),
-        sa.CheckConstraint("status IN ('active', 'discharged', 'deceased', 'deleted')", name="ck_patients_status"),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_patients_version")),
+        sa.CheckConstraint(
+            "status IN ('active', 'discharged', 'deceased', 'deleted')", name=op.f("ck_patients_status")
+        ),
         sa.PrimaryKeyConstraint("id", name="pk_patients"),
     )
     op.create_index("ix_patients_status_id", "patients", ["status", "id"])
@@ -115,7 +117,7 @@ def _patients() -> None:
         sa.Column("wrapped", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.Column("destroyed_at", _INSTANT, nullable=True),
-        sa.CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="ck_data_keys_destroyed"),
+        sa.CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name=op.f("ck_data_keys_destroyed")),
         sa.PrimaryKeyConstraint("subject_id", "generation", name="pk_data_keys"),
     )
 
@@ -128,7 +130,7 @@ def _practitioners() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         *_written(),
-        sa.CheckConstraint("version >= 1", name="ck_practitioners_version"),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_practitioners_version")),
         sa.PrimaryKeyConstraint("id", name="pk_practitioners"),
     )
 
@@ -163,6 +165,10 @@ def _identifiers(table: str, owner: str, owners: str) -> None:
         sa.Column("generation_b", sa.Integer(), nullable=True),
         sa.Column("digest_b", sa.LargeBinary(), nullable=True),
         *_lasting(),
+        sa.CheckConstraint(
+            "length(digest_a) = 16 AND (digest_b IS NULL OR length(digest_b) = 16)", name=op.f(f"ck_{table}_digests")
+        ),
+        sa.CheckConstraint("(digest_b IS NULL) = (generation_b IS NULL)", name=op.f(f"ck_{table}_slot_b")),
         sa.ForeignKeyConstraint([owner], [f"{owners}.id"], name=f"fk_{table}_{owner}"),
         sa.PrimaryKeyConstraint("id", name=f"pk_{table}"),
     )
@@ -199,8 +205,8 @@ def _accounts() -> None:
         sa.Column("email_digest_b", sa.LargeBinary(), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         *_written(),
-        sa.CheckConstraint("version >= 1", name="ck_accounts_version"),
-        sa.CheckConstraint("status IN ('active', 'disabled')", name="ck_accounts_status"),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_accounts_version")),
+        sa.CheckConstraint("status IN ('active', 'disabled')", name=op.f("ck_accounts_status")),
         sa.ForeignKeyConstraint(["practitioner_id"], ["practitioners.id"], name="fk_accounts_practitioner_id"),
         sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name="fk_accounts_patient_id"),
         sa.PrimaryKeyConstraint("id", name="pk_accounts"),
@@ -261,6 +267,7 @@ def _audit() -> None:
         sa.Column("encoded", sa.LargeBinary(), nullable=False),
         sa.Column("leaf", sa.LargeBinary(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("length(leaf) = 32 AND length(mac) = 32", name=op.f("ck_audit_events_digests")),
         sa.PrimaryKeyConstraint("id", name="pk_audit_events"),
     )
     op.create_index("ix_audit_events_at", "audit_events", ["at"])
