@@ -1,7 +1,11 @@
 """The files of real form that tests read, which are no part of the repository."""
 
+import gzip
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,3 +22,13 @@ def real_files(folder: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"no test data in {path}; CLARITY_TEST_DATA says where it is")
     return path
+
+
+def resources_in(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the FHIR resources in the files of a folder of test data, read without any of our code."""
+    for path in sorted(folder.iterdir()):
+        text = gzip.decompress(path.read_bytes()).decode()
+        if ".ndjson" in path.name:
+            yield from map(json.loads, text.splitlines())
+        else:
+            yield from (entry["resource"] for entry in json.loads(text)["entry"])

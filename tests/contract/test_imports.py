@@ -226,6 +226,15 @@ async def test_a_practitioner_is_known_by_a_valid_npi(practice: Practice, import
     assert (await imported(practice, "import|Patient/ada")).care_team == {anna.id}
 
 
+async def test_a_practitioner_made_here_follows_the_first_source(practice: Practice, imports: ImportService) -> None:
+    made = await practice.employed(a_practitioner(npi=VALID_NPI))
+    unit = incoming(a_fhir_practitioner("anna", npi=VALID_NPI, family="Klein"))
+    assert (await take(imports, unit)).practitioners == Tally(changed=1)
+    assert (await take(imports, unit)).practitioners == Tally(unchanged=1)
+    (anna,) = await staff(practice)
+    assert (anna.id, anna.name.family, anna.sources) == (made.id, "Klein", ("import|Practitioner/anna",))
+
+
 async def test_an_npi_that_is_none_tells_nobody_apart(practice: Practice, imports: ImportService) -> None:
     await take(imports, incoming(a_fhir_practitioner("anna", npi="160"), a_fhir_practitioner("carl", npi="160")))
     assert len(await staff(practice)) == 2

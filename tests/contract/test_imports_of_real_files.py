@@ -1,9 +1,6 @@
 """The published test data, imported into every kind of storage and compared with a plain scan of the files."""
 
-import gzip
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Resource
 from tests.builders import NOW, the_operator
 from tests.bundles import NPI_SYSTEM, Json, inputs_of
-from tests.data import real_files
+from tests.data import real_files, resources_in
 from tests.practice import Practice
 
 FOLDERS = ["synthea-r4", "bulk-r4-10-patients"]
@@ -42,20 +39,11 @@ class Scan:
         }
 
 
-def resources_in(path: Path) -> Iterator[Json]:
-    text = gzip.decompress(path.read_bytes()).decode()
-    if ".ndjson" in path.name:
-        yield from map(json.loads, text.splitlines())
-    else:
-        yield from (entry["resource"] for entry in json.loads(text)["entry"])
-
-
 def scan(folder: Path) -> Scan:
     found = Scan()
-    for path in folder.iterdir():
-        for resource in resources_in(path):
-            found.types[resource["resourceType"]] += 1
-            found.resources[resource["resourceType"]][resource["id"]] = resource
+    for resource in resources_in(folder):
+        found.types[resource["resourceType"]] += 1
+        found.resources[resource["resourceType"]][resource["id"]] = resource
     npis = found.npis
     for encounter in found.resources["Encounter"].values():
         for participant in encounter.get("participant", ()):

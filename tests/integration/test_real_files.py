@@ -1,10 +1,8 @@
 """What the mapping keeps of the published test data, and that whole resources in it are valid."""
 
-import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from clarity.application.imports import Incoming
 from clarity.fhir.patients import patient_to_fhir
 from clarity.fhir.practitioners import practitioner_to_fhir
 from tests.bundles import Json, inputs_of
-from tests.data import real_files
+from tests.data import real_files, resources_in
 
 # What is lost on the way in and out, by type and element; extensions by their URL. Ids become sources.
 LOST = {
@@ -56,21 +54,10 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path.rstrip("."), json.dumps(node)
 
 
-def documents(folder: Path) -> list[Json]:
-    found: list[Json] = []
-    for path in sorted(folder.iterdir()):
-        text = gzip.decompress(path.read_bytes()).decode()
-        if ".ndjson" in path.name:
-            found += map(json.loads, text.splitlines())
-        else:
-            found += (entry["resource"] for entry in json.loads(text)["entry"])
-    return found
-
-
 @pytest.mark.parametrize("folder", ["synthea-r4", "bulk-r4-10-patients"])
 def test_nothing_that_is_mapped_is_lost(folder: str) -> None:
     path = real_files(folder)
-    before = {f"import|{one['resourceType']}/{one['id']}": one for one in documents(path)}
+    before = {f"import|{one['resourceType']}/{one['id']}": one for one in resources_in(path)}
     after: dict[str, Json] = {}
     for unit in inputs_of(path).units():
         assert isinstance(unit, Incoming)

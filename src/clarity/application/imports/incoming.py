@@ -1,0 +1,116 @@
+"""What an import takes in, and how it is named without saying what stands there."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from clarity.domain.identifiers import IndexTerm
+from clarity.domain.patients import Patient
+from clarity.domain.practitioners import Practitioner
+
+
+@dataclass(frozen=True, slots=True)
+class InputLabel:
+    """Which file something came from: its place in the list, from 1, and the first 12 hex digits of its SHA-256.
+
+    File names carry patients' names, so `path` is for the operator's own terminal and for nothing else.
+    """
+
+    position: int
+    digest: str
+    path: str = field(default="", repr=False, compare=False)
+
+    def __str__(self) -> str:
+        """Name the file without its path."""
+        return f"input {self.position} ({self.digest})"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the inputs something stands: the entry of a bundle or the line of a file, from 1, and the element."""
+
+    label: InputLabel
+    entry: int | None = None
+    element: str = ""
+
+    def __str__(self) -> str:
+        """Name the place without any content."""
+        return f"{self.label}, entry {self.entry}" if self.entry is not None else str(self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class BadInput:
+    """What could not be imported, and why; neither says what stands there.
+
+    `patients` and `practitioners` are how many of them came with it, as far as it could be read. `unresolved`
+    says that it refers to somebody who may come with a later input.
+    """
+
+    place: Place
+    problem: str
+    patients: int = 0
+    practitioners: int = 0
+    unresolved: bool = False
+
+    def __str__(self) -> str:
+        """Name the place and the problem."""
+        return f"{self.place}: {self.problem}"
+
+
+Caregivers = Mapping[IndexTerm, Place]
+"""The terms by which those who care for a patient are found (source or NPI), and where each is referred to."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingPractitioner:
+    """A practitioner as another system knows them, with one source."""
+
+    practitioner: Practitioner
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingPatient:
+    """A patient as another system knows them, with one source and no care team but `caregivers`."""
+
+    patient: Patient
+    caregivers: Caregivers = field(repr=False)
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingTies:
+    """Those who care for a patient who does not come along: `source` says who it is."""
+
+    source: str = field(repr=False)
+    caregivers: Caregivers = field(repr=False)
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """What is imported together or not at all.
+
+    `unplaced` counts by type what has no place here yet. `again` reads the same once more, where that is
+    cheaper than to keep it.
+    """
+
+    place: Place
+    practitioners: tuple[IncomingPractitioner, ...] = ()
+    patients: tuple[IncomingPatient, ...] = ()
+    ties: tuple[IncomingTies, ...] = ()
+    unplaced: Mapping[str, int] = field(default_factory=dict)
+    again: "Callable[[], Incoming | BadInput] | None" = field(default=None, repr=False, compare=False)
+
+
+class Inputs(Protocol):
+    """Everything one import reads."""
+
+    @property
+    def expected(self) -> int:
+        """How many units there are, as far as that is known by now; it grows while large inputs are read."""
+        ...
+
+    def units(self) -> Iterator[Incoming | BadInput]:
+        """Read the inputs, one unit at a time; a bad one never ends the others."""
+        ...
