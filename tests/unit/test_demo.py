@@ -194,7 +194,9 @@ async def test_the_accounts_are_linked_and_log_in(
 ) -> None:
     await demo.fill(the_operator(), lambda: made_up, 3, progress=nobody_watches)
     passwords = {account.email: f"the key under the mat of {account.email}" for account in DEMO_ACCOUNTS}
-    assert await demo.open_accounts(the_operator(), passwords, unknown=frozenset(passwords), progress=nobody_watches) == len(DEMO_ACCOUNTS)
+    assert await demo.open_accounts(
+        the_operator(), passwords, unknown=frozenset(passwords), progress=nobody_watches
+    ) == len(DEMO_ACCOUNTS)
     for account in DEMO_ACCOUNTS:
         opened = await door.sessions.log_in(account.email, passwords[account.email], RequestId(new_id()), ADDRESS)
         assert opened.account.role is account.role

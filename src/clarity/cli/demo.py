@@ -85,11 +85,12 @@ def _prepare(settings: "Settings") -> None:
 
 async def _fill(settings: "Settings", services: Services, patients: int, seed: int) -> dict[str, str]:
     """Add the people and accounts that are missing; return the password of each account."""
-    from clarity.bootstrap import operator
+    from clarity.bootstrap import operator, today
 
-    today = services.now().astimezone(settings.practice_time_zone).date()
     with progress("Patients") as advance:
-        added = await services.demo.fill(operator(), lambda: _make_up(seed, today), patients, progress=advance)
+        added = await services.demo.fill(
+            operator(), lambda: _make_up(seed, today(settings)), patients, progress=advance
+        )
     if added:
         note(f"Made up {added} patients (seed {seed}).")
     file = settings.data_dir / _CREDENTIALS
@@ -143,7 +144,9 @@ def _introduce(settings: "Settings", passwords: dict[str, str], address: str, pa
         table.add_row(account.role.title, account.email, passwords[account.email])
     clinician = next(account.email for account in DEMO_ACCOUNTS if account.role is Role.CLINICIAN)
     printer = results()
-    printer.print(f"\nA practice of {patients} patients who do not exist, at {address}/api/v1")
+    printer.print(
+        f"\nA practice of {patients} patients who do not exist, at {address}/api/v1 (see {address}/openapi.json)"
+    )
     printer.print(f"Log in as (also in {settings.data_dir / _CREDENTIALS}, for development only):")
     printer.print(table)
     printer.print("Three commands to try, in another terminal:\n")

@@ -98,7 +98,7 @@ def _told(exc: errors.ClarityError) -> str:
         return f"too many attempts; wait {exc.retry_after_seconds} seconds"
     if isinstance(exc, errors.StorageFailed):
         return f"{message} `clarity doctor` looks for the cause"
-    if isinstance(exc, errors.Unavailable):
+    if isinstance(exc, errors.Unavailable) and message == type(exc).__doc__:
         return f"{message} `clarity doctor` looks for the cause if that goes on"
     return message
 

@@ -70,6 +70,8 @@ def find(
     Numbers and addresses on a command line are seen by other users of this machine and kept by the shell: give - for
     any of them, and it is asked for instead.
     """
+    from clarity.bootstrap import today
+
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin)
     query = PatientQuery(
@@ -89,18 +91,17 @@ def find(
         descending=descending,
     )
 
-    async def search(services: Services) -> tuple[Page[Patient], date]:
+    async def search(services: Services) -> Page[Patient]:
         async with logged_in(services, who) as actor:
-            found = await _pages(services, actor, query, limit)
-        return found, services.now().astimezone(settings.practice_time_zone).date()
+            return await _pages(services, actor, query, limit)
 
-    found, today = in_practice(settings, search)
+    found = in_practice(settings, search)
     if as_json_:
         total = {"count": found.count, "exact": found.exact}
         typer.echo(as_json({"items": found.items, "total": total}))
         return
     if found.items:
-        results().print(patients_table(found.items, today))
+        results().print(patients_table(found.items, today(settings)))
     note(_counted(found))
 
 
@@ -121,6 +122,8 @@ def show(
     as_json_: Json = False,
 ) -> None:
     """Show one record, as far as you may see it. What you may not see looks like what does not exist."""
+    from clarity.bootstrap import today
+
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin)
 
@@ -129,14 +132,14 @@ def show(
             seen = await services.patients.view(actor, PatientId(patient))
             versions = await services.patients.history(actor, seen.id, at_most=MAX_PAGE) if history else ()
             team = {} if as_json_ else await _names(services, actor, seen.care_team)
-        return _Shown(seen, versions, team, services.now().astimezone(settings.practice_time_zone).date())
+        return _Shown(seen, versions, team)
 
     shown = in_practice(settings, look)
     if as_json_:
         typer.echo(as_json({"patient": shown.patient, "history": shown.history} if history else shown.patient))
         return
     printer = results()
-    printer.print(patient_page(shown.patient, shown.team, shown.today))
+    printer.print(patient_page(shown.patient, shown.team, today(settings)))
     if history:
         printer.print(history_table(shown.history, settings.practice_time_zone))
 
@@ -148,7 +151,6 @@ class _Shown:
     patient: Patient
     history: tuple[Revision, ...]
     team: Mapping[PractitionerId, str]
-    today: date
 
 
 async def _pages(services: Services, actor: Actor, query: PatientQuery, limit: int) -> Page[Patient]:

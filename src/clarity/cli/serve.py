@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clarity.cli.logs import log_to_standard_error
 from clarity.cli.practice import read_settings
 from clarity.cli.terminal import note
 from clarity.domain.errors import Unavailable
@@ -72,14 +73,15 @@ def run(settings: "Settings", listening: socket.socket) -> None:
 
     config = uvicorn.Config(
         create_app(settings),
-        # The application writes its own log, in which no address or query of a request stands.
+        # The application writes its own log, in which no address and no query of a request stands.
         access_log=False,
-        log_level="warning",
+        log_config=None,
         server_header=False,
         lifespan="on",
         http="httptools",
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
+    log_to_standard_error()
     note(f"Serving on {address_of(listening)}; Ctrl-C stops it.")
     uvicorn.Server(config).run([listening])
 

@@ -1,0 +1,75 @@
+"""Who may log in, as the operator says."""
+
+import json
+
+import pytest
+
+from clarity.cli.endings import Status
+from clarity.domain.access import OPERATOR, Action
+from clarity.domain.records import Resource
+from tests.shells import PASSWORD, Terminal, is_one_line
+
+
+def test_one_is_added_listed_disabled_and_given_a_password(empty_practice: Terminal) -> None:
+    add = ("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk")
+    assert empty_practice.run(*add, "--password-stdin", typed=f"{PASSWORD}\n").status == Status.OK
+    assert empty_practice.run("patient", "find", "--as", "desk@example.org", typed=PASSWORD).status == Status.OK
+    reset = empty_practice.run("account", "reset-password", "desk@example.org", "--generate")
+    new_password = reset.out.strip()
+    assert "\n" not in new_password
+    find = ("patient", "find", "--as", "desk@example.org", "--password-stdin")
+    assert empty_practice.run(*find, typed=PASSWORD).status == Status.NOT_ALLOWED
+    assert empty_practice.run(*find, typed=new_password).status == Status.OK
+    assert empty_practice.run("account", "disable", "desk@example.org").status == Status.OK
+    assert empty_practice.run(*find, typed=new_password).status == Status.NOT_ALLOWED
+    assert "disabled" in empty_practice.run("account", "list").out
+    (listed,) = json.loads(empty_practice.run("account", "list", "--json").out)
+    assert listed["role"] == "front-desk"
+    assert PASSWORD not in json.dumps(listed)
+
+
+def test_the_operator_stands_in_the_trail(empty_practice: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "night shift")
+    empty_practice.run("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk", "--generate")
+    (event,) = [event for event in empty_practice.events() if event.action is Action.REGISTER]
+    assert (event.actor, event.operator, event.resource) == (OPERATOR, "night_shift", Resource.ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"--role": "surgeon"}, Status.USAGE),
+        ({"--role": "clinician"}, Status.USAGE),
+        ({"--role": "system"}, Status.USAGE),
+        ({"--patient": "0199a0c2-0000-7000-8000-000000000000"}, Status.USAGE),
+        ({"--name": " "}, Status.USAGE),
+    ],
+)
+def test_what_does_not_fit_is_named(empty_practice: Terminal, change: dict[str, str], status: Status) -> None:
+    options = {"--role": "front-desk", "--name": "Desk", **change}
+    arguments = [part for option in options.items() for part in option]
+    ran = empty_practice.run("account", "add", "desk@example.org", *arguments, typed=PASSWORD)
+    assert ran.status == status
+    assert is_one_line(ran.err)
+    assert empty_practice.rows("SELECT count(*) FROM accounts") == [(0,)]
+
+
+def test_a_weak_password_and_one_that_never_comes_are_refused(empty_practice: Terminal) -> None:
+    add = ("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk")
+    for typed in ("secret\n", ""):
+        ran = empty_practice.run(*add, "--password-stdin", typed=typed)
+        assert ran.status == Status.USAGE
+        assert is_one_line(ran.err)
+        assert "secret" not in ran.err
+
+
+def test_an_address_has_one_account(empty_practice: Terminal) -> None:
+    add = ("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk", "--generate")
+    assert empty_practice.run(*add).status == Status.OK
+    again = empty_practice.run(*add)
+    assert again.status == Status.REFUSED
+    assert not again.out
+
+
+def test_nobody_is_disabled_by_a_wrong_address(empty_practice: Terminal) -> None:
+    assert empty_practice.run("account", "disable", "nobody@example.org").status == Status.REFUSED

@@ -1,0 +1,52 @@
+"""What `clarity --help` says, and how quickly."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from clarity.cli.accounts import ROLES
+from clarity.cli.endings import MEANING, Status
+from clarity.domain.access import Role
+from tests.shells import Terminal
+
+
+def test_it_lists_the_exit_statuses(terminal: Terminal) -> None:
+    ran = terminal.run("--help")
+    told = " ".join(ran.out.split())
+    assert ran.status == Status.OK
+    assert set(MEANING) == set(Status)
+    for status, meaning in MEANING.items():
+        assert f"{status.value} {meaning}" in told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "serve", "openapi", "migrate", "demo", "import", "doctor", "keys init", "patient find", "patient show",
+        "account add", "account list", "account disable", "account reset-password",
+    ],
+)  # fmt: skip
+def test_every_command_explains_itself(terminal: Terminal, command: str) -> None:
+    ran = terminal.run(*command.split(), "--help")
+    assert ran.status == Status.OK
+    assert f"Usage: clarity {command}" in ran.out
+    assert not ran.err
+
+
+def test_it_answers_without_loading_what_commands_need() -> None:
+    heavy = {"sqlalchemy", "pydantic", "fastapi", "cryptography", "uvicorn", "alembic", "msgspec", "faker"}
+    script = f"import sys; from clarity.cli import main; main(['--help']); print({heavy!r} & set(sys.modules))"
+    ran = subprocess.run(  # noqa: S603 - our own arguments
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[-1] == "set()"
+
+
+def test_the_version_is_told(terminal: Terminal) -> None:
+    assert re.fullmatch(r"clarity \d+\.\d+\.\d+\n", terminal.run("--version").out)
+
+
+def test_the_roles_named_are_all_that_accounts_can_have() -> None:
+    assert {Role.titled(title) for title in ROLES} == set(Role) - {Role.SYSTEM, Role.NOBODY}

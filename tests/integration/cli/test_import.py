@@ -1,0 +1,55 @@
+"""Importing: what is printed, and what is not."""
+
+import json
+import re
+
+from clarity.cli.endings import Status
+from tests.bundles import a_bundle, a_fhir_patient
+from tests.shells import Terminal
+
+
+def test_counts_are_printed_and_again_everything_was_here(empty_practice: Terminal) -> None:
+    folder = empty_practice.folder / "in"
+    folder.mkdir()
+    (folder / "ada_lovelace.json").write_text(json.dumps(a_bundle(a_fhir_patient("p1"))))
+    first = empty_practice.run("import", "in/ada_lovelace.json")
+    assert first.status == Status.OK
+    assert re.search(r"Patients +1 +0 +0 +0", first.out)
+    again = empty_practice.run("import", "in")
+    assert again.status == Status.OK
+    assert re.search(r"Patients +0 +0 +1 +0", again.out)
+    assert "nothing has changed" in again.err
+
+
+def test_a_bad_input_is_named_without_its_path_or_content(empty_practice: Terminal) -> None:
+    folder = empty_practice.folder / "in"
+    folder.mkdir()
+    (folder / "good.json").write_text(json.dumps(a_bundle(a_fhir_patient(family="Hopper"))))
+    (folder / "lovelace.json").write_text(json.dumps(a_bundle(a_fhir_patient(birthDate=None))))
+    (folder / "cut.json").write_text('{"resourceType": "Bundle", "entry": [{"resource": {"family": "Lovel')
+    ran = empty_practice.run("import", "in", "nowhere.json", "--show-paths")
+    assert ran.status == Status.REFUSED
+    bad = re.findall(r"^input (\d) \((?:[0-9a-f]{12}|unreadable)\)(?:, entry \d+)?: (.+)$", ran.out, re.MULTILINE)
+    assert [position for position, _ in bad] == ["1", "3", "4"]
+    assert "birthDate" in bad[1][1]
+    assert re.search(r"Patients +1 +0 +0 +1", ran.out)
+    assert "3 of 4" in ran.err
+    for secret in ("ovelace", "Lovel", "Ada", "nowhere", "1985", "cut.json"):
+        assert secret not in ran.out + ran.err
+    assert "no terminal" in ran.err
+
+
+def test_what_has_no_place_is_counted_by_name(empty_practice: Terminal) -> None:
+    claim = {"resourceType": "Claim", "id": "c1"}
+    bundle = a_bundle(a_fhir_patient("p1"), claim, {**claim, "id": "c2"})
+    (empty_practice.folder / "one.json").write_text(json.dumps(bundle))
+    ran = empty_practice.run("import", "one.json", "--source", "elsewhere")
+    assert ran.status == Status.OK
+    assert "Claim 2" in ran.out
+
+
+def test_a_folder_without_files_is_not_a_success(empty_practice: Terminal) -> None:
+    (empty_practice.folder / "in").mkdir()
+    ran = empty_practice.run("import", "in")
+    assert ran.status == Status.REFUSED
+    assert "nothing to import" in ran.err

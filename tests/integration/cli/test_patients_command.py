@@ -1,0 +1,126 @@
+"""Finding and reading records at the command line, as whoever logs in."""
+
+import json
+import re
+
+from clarity.cli.endings import Status
+from clarity.domain.access import Action, Role
+from clarity.domain.audit import Outcome
+from tests.shells import PATIENTS, Terminal, is_one_line
+
+
+def test_each_role_finds_whom_it_may_see(practice: Terminal) -> None:
+    found = {
+        role: json.loads(practice.as_(role, "patient", "find", "--json", "--limit", "200").out)
+        for role in ("front-desk", "clinician", "patient", "administrator", "researcher")
+    }
+    counts = {role: len(page["items"]) for role, page in found.items()}
+    # One of the first 24 is restricted, which the front desk does not see.
+    assert counts["front-desk"] == PATIENTS - 1
+    assert 0 < counts["clinician"] < PATIENTS
+    assert counts["patient"] == 1
+    assert counts["administrator"] == counts["researcher"] == 0
+    assert all(page["total"] == {"count": counts[role], "exact": True} for role, page in found.items())
+    assert all("notes" in item for item in found["clinician"]["items"])
+    assert not any("notes" in item for item in found["front-desk"]["items"])
+
+
+def test_the_conditions_add_up(practice: Terminal) -> None:
+    everybody = json.loads(practice.as_("front-desk", "patient", "find", "--json", "--limit", "200").out)["items"]
+    someone = everybody[0]
+    fragment = someone["names"][0]["family"][:3].lower()
+    for condition in (
+        [fragment],
+        ["--mrn", someone["identifiers"][0]["value"]],
+        ["--born-from", someone["born"], "--born-to", someone["born"]],
+        ["--phone", someone["telecoms"][0]["value"]],
+        ["--status", "active", "--sort", "age", "--descending"],
+    ):
+        items = json.loads(practice.as_("front-desk", "patient", "find", "--json", *condition).out)["items"]
+        assert someone["id"] in {item["id"] for item in items}
+        assert len(items) < len(everybody)
+
+
+def test_pages_are_joined_up_to_the_limit(practice: Terminal) -> None:
+    ran = practice.as_("front-desk", "patient", "find", "--limit", "3")
+    assert len(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", ran.out)) == 3
+    assert f"3 of {PATIENTS - 1} patients" in ran.err
+
+
+def test_a_number_can_be_kept_off_the_command_line(practice: Terminal) -> None:
+    everybody = json.loads(practice.as_("clinician", "patient", "find", "--json").out)["items"]
+    numbers = [
+        (item["id"], number["value"]) for item in everybody for number in item["identifiers"] if number["kind"] == "ssn"
+    ]
+    patient, ssn = numbers[0]
+    ran = practice.as_("clinician", "patient", "find", "--ssn", "-", "--json", typed=f"{ssn}\n")
+    assert [item["id"] for item in json.loads(ran.out)["items"]] == [patient]
+    assert practice.events()[-2].action is Action.SEARCH_BY_SSN
+
+
+def test_a_search_is_audited_between_log_in_and_log_out(practice: Terminal) -> None:
+    before = len(practice.events())
+    found = json.loads(practice.as_("clinician", "patient", "find", "--json").out)["items"]
+    events = practice.events()[before:]
+    assert [event.action for event in events] == [Action.LOG_IN, Action.SEARCH, Action.LOG_OUT]
+    assert {str(one) for one in events[1].ids} == {item["id"] for item in found}
+    assert events[1].role is Role.CLINICIAN
+    assert practice.rows("SELECT count(*) FROM sessions WHERE revoked_at IS NULL") == [(0,)]
+
+
+def test_a_page_shows_what_the_reader_may_see(practice: Terminal) -> None:
+    (own,) = json.loads(practice.as_("patient", "patient", "find", "--json").out)["items"]
+    clinician = practice.as_("clinician", "patient", "show", own["id"], "--history")
+    assert clinician.status == Status.OK
+    for part in (
+        own["names"][0]["family"],
+        own["identifiers"][0]["value"],
+        "Notes",
+        "Dr. ",
+        "registered",
+        "operator",
+    ):
+        assert part in clinician.out
+    patient = practice.as_("patient", "patient", "show", own["id"])
+    assert own["names"][0]["family"] in patient.out
+    assert "Notes" not in patient.out
+    as_json = json.loads(practice.as_("clinician", "patient", "show", own["id"], "--json").out)
+    assert as_json["id"] == own["id"]
+    assert as_json["notes"]
+
+
+def test_what_one_may_not_see_looks_like_what_does_not_exist(practice: Terminal) -> None:
+    (own,) = json.loads(practice.as_("patient", "patient", "find", "--json").out)["items"]
+    hidden = practice.as_("administrator", "patient", "show", own["id"])
+    absent = practice.as_("administrator", "patient", "show", "0199a0c2-0000-7000-8000-000000000000")
+    assert hidden == absent
+    assert hidden.status == Status.REFUSED
+    assert is_one_line(hidden.err)
+    refused = [event for event in practice.events() if event.outcome is Outcome.REFUSED]
+    assert len(refused) == 2
+
+
+def test_without_a_name_or_with_a_wrong_one_nothing_is_shown(practice: Terminal) -> None:
+    nobody = practice.run("patient", "find")
+    wrong = practice.run("patient", "find", "--as", "clinician@demo.example", typed="not this one at all\n")
+    unknown = practice.run("patient", "find", "--as", "nobody@demo.example", typed="not this one at all\n")
+    forged = practice.run("patient", "find", "--token", "forged")
+    for ran in (nobody, wrong, unknown, forged):
+        assert ran.status == Status.NOT_ALLOWED
+        assert not ran.out
+        assert is_one_line(ran.err)
+    assert wrong == unknown
+    assert "--as EMAIL" in nobody.err
+
+
+def test_nobody_matching_is_no_error(practice: Terminal) -> None:
+    ran = practice.as_("clinician", "patient", "find", "xyzzy")
+    assert ran.status == Status.OK
+    assert not ran.out
+    assert "Nobody" in ran.err
+
+
+def test_bounds_that_exclude_each_other_are_named(practice: Terminal) -> None:
+    ran = practice.as_("clinician", "patient", "find", "--min-age", "70", "--max-age", "7")
+    assert ran.status == Status.USAGE
+    assert "max_age" in ran.err

@@ -1,0 +1,149 @@
+"""The command line as processes: asked at a terminal, interrupted, served."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from clarity.cli.endings import Status
+from tests.bundles import a_bundle, a_fhir_patient
+from tests.shells import PASSWORD, Terminal, started, surroundings
+
+_SECONDS = 30
+
+
+class Dialogue:
+    """A command at a terminal that this test sees and types at."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        self._screen, keyboard = os.openpty()
+        self.process = subprocess.Popen(  # noqa: S603 - our own arguments
+            [sys.executable, "-m", "clarity", *arguments],
+            cwd=folder,
+            env={**surroundings(), "TERM": "xterm", "COLUMNS": "100"},
+            stdin=keyboard,
+            stdout=keyboard,
+            stderr=keyboard,
+            start_new_session=True,
+        )
+        os.close(keyboard)
+        self.shown = ""
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + _SECONDS
+        while text not in self.shown and time.monotonic() < deadline:
+            self.shown += os.read(self._screen, 65_536).decode()
+        self.shown = self.shown.partition(text)[2]
+
+    def say(self, line: str) -> None:
+        os.write(self._screen, f"{line}\n".encode())
+
+    def ended(self) -> str:
+        """Return what was shown until the command ended."""
+        try:
+            while more := os.read(self._screen, 65_536):
+                self.shown += more.decode()
+        except OSError:  # so the end of a terminal looks on Linux
+            pass
+        finally:
+            os.close(self._screen)
+        self.process.wait(_SECONDS)
+        return self.shown.replace("\r\n", "\n")
+
+
+def read_until(stream: IO[str], text: str) -> str:
+    """Return the first line that has `text` in it."""
+    return next(line for line in stream if text in line)
+
+
+def test_a_password_is_asked_twice_and_not_shown(empty_practice: Terminal) -> None:
+    asked = ("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk")
+    dialogue = Dialogue(*asked, folder=empty_practice.folder)
+    for question, answer in (
+        ("New password: ", PASSWORD),
+        ("The same again: ", "something else entirely"),
+        ("New password: ", PASSWORD),
+        ("The same again: ", PASSWORD),
+    ):
+        dialogue.wait_for(question)
+        dialogue.say(answer)
+    shown = dialogue.ended()
+    assert dialogue.process.returncode == Status.OK
+    assert "can log in as front-desk" in shown
+    assert PASSWORD not in shown
+    assert empty_practice.run("patient", "find", "--as", "desk@example.org", typed=PASSWORD).status == Status.OK
+
+
+def test_ctrl_c_at_a_question_ends_quietly(empty_practice: Terminal) -> None:
+    dialogue = Dialogue("patient", "find", "--as", "desk@example.org", folder=empty_practice.folder)
+    dialogue.wait_for("Password: ")
+    dialogue.process.send_signal(signal.SIGINT)
+    assert dialogue.ended().strip() == "clarity: interrupted"
+    assert dialogue.process.returncode == Status.INTERRUPTED
+
+
+def test_ctrl_c_while_it_works_ends_quietly_and_the_next_run_goes_on(terminal: Terminal) -> None:
+    with started("demo", "--no-serve", "--patients", "3000", folder=terminal.folder) as process:
+        assert process.stderr is not None
+        read_until(process.stderr, "Made the tables")
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=_SECONDS)
+    assert process.returncode == Status.INTERRUPTED
+    assert not out
+    assert "Traceback" not in err
+    assert terminal.run("demo", "--no-serve", "--patients", "20").status == Status.OK
+
+
+def test_colours_and_paths_are_for_terminals(practice: Terminal) -> None:
+    (practice.folder / "lovelace.json").write_text(json.dumps(a_bundle(a_fhir_patient(birthDate=None))))
+    dialogue = Dialogue("import", "--show-paths", "lovelace.json", folder=practice.folder)
+    assert "lovelace.json" in dialogue.ended()
+    assert dialogue.process.returncode == Status.REFUSED
+    dialogue = Dialogue("doctor", folder=practice.folder)
+    assert "\x1b[32mok" in dialogue.ended()
+    assert "\x1b" not in practice.run("doctor").out
+
+
+def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
+    with started("serve", "--port", "0", folder=practice.folder) as process:
+        assert process.stderr is not None
+        address = re.search(r"http://127\.0\.0\.1:\d+", read_until(process.stderr, "Serving on"))
+        assert address
+        with urllib.request.urlopen(f"{address[0]}/ready", timeout=_SECONDS) as answer:  # noqa: S310 - our own server
+            assert json.load(answer)["status"] == "ready"
+            assert "Server" not in answer.headers
+        taken = practice.run("serve", "--port", address[0].rpartition(":")[2])
+        assert taken.status == Status.UNAVAILABLE
+        assert "--port" in taken.err
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=_SECONDS)
+    assert process.returncode == -signal.SIGTERM
+    assert "route=/ready status=200" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("demo", "--port", "0", "--patients", "1")])
+def test_ctrl_c_ends_a_server_quietly(practice: Terminal, arguments: tuple[str, ...]) -> None:
+    with started(*arguments, folder=practice.folder) as process:
+        assert process.stderr is not None
+        read_until(process.stderr, "Serving on")
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=_SECONDS)
+    assert process.returncode == Status.INTERRUPTED
+    assert "Traceback" not in log
+
+
+def test_the_description_of_the_api_needs_nothing(terminal: Terminal) -> None:
+    ran = terminal.run("openapi")
+    assert ran.status == Status.OK
+    assert "/api/v1/patients/search" in json.loads(ran.out)["paths"]
+    assert not terminal.data.exists()

@@ -1,0 +1,103 @@
+"""Shells for tests: a folder to run `clarity` in, in this process or in one of its own."""
+
+import io
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clarity.audit.encoding import decode
+from clarity.cli import main
+from clarity.domain.audit import AuditEvent
+
+PATIENTS = 24
+PASSWORD = "quiet ferns along the river"
+_SETTINGS = re.compile(r"ENVIRONMENT|DATA_DIR|DEBUG|SQL_ECHO|CLARITY_\w+|\w*DATABASE_UR[IL]|(DB|KEY|PRACTICE)_\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Terminal:
+    """Runs commands in one folder, as a shell would; what is `typed` comes from a pipe."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        for name in os.environ:
+            if _SETTINGS.fullmatch(name):
+                monkeypatch.delenv(name)
+        monkeypatch.chdir(folder)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "clarity-data"
+
+    def set(self, **settings: str) -> None:
+        for name, value in settings.items():
+            self._monkeypatch.setenv(name.upper(), value)
+
+    def setting(self, name: str) -> str:
+        return os.environ[name.upper()]
+
+    def run(self, *arguments: str, typed: str = "") -> Ran:
+        self._monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        self._capsys.readouterr()
+        status = main(arguments)
+        out, err = self._capsys.readouterr()
+        return Ran(status, out, err)
+
+    def events(self) -> list[AuditEvent]:
+        """Return the trail, the oldest event first."""
+        return [decode(encoded) for (encoded,) in self.rows("SELECT encoded FROM audit_events ORDER BY id")]
+
+    def rows(self, query: str) -> list[Any]:
+        connection = sqlite3.connect(self.data / "clarity.db")
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    def passwords(self) -> dict[str, str]:
+        lines = (self.data / "demo-credentials").read_text().splitlines()
+        return dict(line.split("\t") for line in lines)
+
+    def as_(self, role: str, *arguments: str, typed: str = "") -> Ran:
+        """Run a command as the demonstration's account of a role."""
+        email = f"{role}@demo.example"
+        return self.run(*arguments, "--as", email, typed=f"{self.passwords()[email]}\n{typed}")
+
+
+def surroundings() -> dict[str, str]:
+    """Return the environment of this process without any setting of Clarity."""
+    return {name: value for name, value in os.environ.items() if not _SETTINGS.fullmatch(name)}
+
+
+def started(*arguments: str, folder: Path, **settings: str) -> subprocess.Popen[str]:
+    """Start a command as a process of its own."""
+    return subprocess.Popen(  # noqa: S603 - our own arguments
+        [sys.executable, "-m", "clarity", *arguments],
+        cwd=folder,
+        env={**surroundings(), **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def is_one_line(message: str) -> bool:
+    return message.startswith("clarity: ") and message.count("\n") == 1
