@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -64,8 +64,8 @@ class Clinic:
     ) -> AsyncClient:
         """Return somebody who has just logged in, in an account of their own."""
         account = await self.door.employed(role, practitioner=practitioner, patient=patient)
-        opened = await self.door.logged_in(account)
-        return self.caller(opened.access_token)
+        opened = await self.caller().post("/sessions", json={"email": account.email, "password": PASSWORD})
+        return self.caller(opened.json()["access_token"])
 
     async def clinician(self) -> tuple[AsyncClient, Practitioner]:
         """Return a clinician who has logged in, and the practitioner they are."""
@@ -136,7 +136,7 @@ def services(
         ),
         practitioners=PractitionerService(reading, cursors, now),
         accounts=door.accounts,
-        sessions=door.sessions,
+        sessions=replace(door.sessions, tokens=AccessTokens(keyring), limits=limits),
         imports=ImportService(begin=begin, now=now),
         demo=DemoService(begin=begin, reading=reading, accounts=door.accounts, now=now, new_id=new_id),
         now=now,
@@ -153,7 +153,7 @@ async def all_well() -> Mapping[str, bool]:
 @asynccontextmanager
 async def opened_clinic(practice: Practice, keyring: Keyring) -> AsyncIterator[Clinic]:
     """Start the API over a practice."""
-    door = FrontDoor(practice.begin, practice.reading, tokens=AccessTokens(keyring), limits=MemoryRateLimit())
+    door = FrontDoor(practice.begin, practice.reading)
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:

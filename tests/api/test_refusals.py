@@ -34,7 +34,8 @@ def paths_in(value: Any, path: Path = ()) -> Iterator[Path]:
 
 def placed(body: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
     """Return `body` with `value` at one place."""
-    changed = place = copy.deepcopy(body)
+    changed = copy.deepcopy(body)
+    place: Any = changed
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
@@ -114,7 +115,7 @@ async def test_whatever_comes_as_a_body_is_refused(memory_clinic: Clinic, body: 
         (b'{"names": [{"family": "a"}], "born": "1985", "multiple_birth": ' + b"9" * 5_000 + b"}", "body"),
         (b'{"names": [{"family": "a"}], "born": "1985", "multiple_birth": 99999999999999999999}', "multiple_birth"),
         (
-            b'{"names": [{"family": "a"}], "born": "1985", "telecoms": [{"system": "fax", "value": "1", "rank": 99999999999999999999}]}',
+            b'{"names": [{"family":"a"}], "born":"1985", "telecoms":[{"system":"fax","value":"1","rank":9999999999}]}',
             "telecoms.0.rank",
         ),
         (b'{"names": [{"family": "a"}], "born": "0000"}', "born"),
@@ -230,7 +231,7 @@ async def test_nobody_gets_in_without_a_token(memory_clinic: Clinic) -> None:
     ["Bearer", "Bearer ", "Bearer zq.zq.zq", "bearer \xff\xfe", "Basic enE6enE=", "zqcanary", "Bearer " + "x" * 5_000],
 )
 async def test_a_token_that_is_none_is_none(memory_clinic: Clinic, authorization: str) -> None:
-    refused = await memory_clinic.caller().get("/me", headers={"Authorization": authorization.encode("latin-1")})
+    refused = await memory_clinic.caller().get("/me", headers=[(b"Authorization", authorization.encode("latin-1"))])
     assert (refused.status_code, code(refused)) == (401, "unauthenticated")
     assert CANARY not in refused.text
 
@@ -331,7 +332,7 @@ async def test_no_answer_may_be_kept_or_guessed_at(clinic: Clinic, chart: Chart)
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_request_id_is_never_the_clients(clinic: Clinic, chart: Chart) -> None:
+async def test_a_request_id_is_never_the_clients(chart: Chart) -> None:
     theirs = str(new_id())
     first = await chart.clinician.get(chart.path, headers={"X-Request-Id": theirs})
     second = await chart.clinician.get(chart.path, headers={"X-Request-Id": theirs})

@@ -32,6 +32,8 @@ class LogInIn(Received):
 class RefreshIn(Received):
     """A refresh token."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"refresh_token": "T8cB1yqj0Wm3nVx5.k2Lr9fHd7sQe4uYz"}]})
+
     refresh_token: Annotated[str, Field(max_length=1_000)]
 
 

@@ -69,9 +69,9 @@ SHOWN: dict[str, Any] = {
     **WITH_NOTES,
     "id": "019a9d5c-3f1e-7c41-a6d5-0b1f6c2e8d37",
     "version": 3,
-    "status": "active",
+    "status": "discharged",
     "age": 40,
-    "discharged": None,
+    "discharged": "2026-03-14",
     "care_team": ["019a9d5c-41aa-7d02-8f7c-5e2b9c6d1a08"],
 }
 
@@ -148,14 +148,13 @@ class RegistrationIn(PatientFields, Received):
 class PatientPatchIn(Wire):
     """A JSON Merge Patch (RFC 7396) of what is recorded about a patient.
 
-    A field that is left out stays, null empties it, an object is merged, and a list takes the place of the one before.
+    A field that is left out stays, null empties it (`{"birth_place": null}`), an object is merged, and a list takes the
+    place of the one before.
     """
 
     model_config = ConfigDict(
         extra="allow",
-        json_schema_extra={
-            "examples": [{"marital_status": {"text": "married"}, "birth_place": None, "notes": "Moved in May."}]
-        },
+        json_schema_extra={"examples": [{"marital_status": {"text": "married"}, "notes": "Moved in May."}]},
     )
 
     __pydantic_extra__: dict[str, Any]
@@ -173,7 +172,7 @@ class PatientPatchIn(Wire):
         recorded = PatientIn.model_validate(patient).model_dump(mode="json")
         try:
             # Through bytes, since only JSON that pydantic parses is read as strictly as a whole record is.
-            changed = PatientIn.model_validate_json(to_json(_merged(recorded, self.__pydantic_extra__)))
+            changed = PatientIn.model_validate_json(to_json(merged(recorded, self.__pydantic_extra__)))
         except ValidationError as exc:
             fault = faults_in(exc.errors())[0]
             raise Invalid(fault.field, fault.rule) from None
@@ -186,21 +185,25 @@ def _or_null(schema: JsonSchemaValue) -> JsonSchemaValue:
     return kind if {"type": "null"} in kind.get("anyOf", ()) else {"anyOf": [kind, {"type": "null"}]}
 
 
-def _merged(target: object, patch: object) -> object:
+def merged(target: object, patch: object) -> object:
     """Return `target` as `patch` changes it: the algorithm of RFC 7396, section 2."""
     if not isinstance(patch, Mapping):
         return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
+    result = dict(target) if isinstance(target, Mapping) else {}
     for name, value in patch.items():
         if value is None:
-            merged.pop(name, None)
+            result.pop(name, None)
         else:
-            merged[name] = _merged(merged.get(name), value)
-    return merged
+            result[name] = merged(result.get(name), value)
+    return result
 
 
 class CareTeamIn(Received):
     """The practitioners who care for a patient from now on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"practitioners": ["019a9d5c-41aa-7d02-8f7c-5e2b9c6d1a08"]}]}
+    )
 
     practitioners: Annotated[tuple[PractitionerId, ...], Field(max_length=MAX_PAGE)]
 

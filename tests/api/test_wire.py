@@ -1,0 +1,109 @@
+"""What a patient is on the wire, and back."""
+
+import json
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from pydantic import ValidationError
+
+from clarity.api import people
+from clarity.api.patients.shapes import PatientIn, PatientOut, PatientPatchIn, RegistrationIn, merged
+from clarity.api.wire import Value, faults_in
+from clarity.domain.patients import FIELD_BITS, Patient
+from tests.builders import TODAY, a_patient
+from tests.canaries import hits
+from tests.strategies import patients
+
+
+@given(patients)
+def test_a_patient_comes_back_from_the_wire_unchanged(patient: Patient) -> None:
+    written = PatientIn.model_validate(patient).model_dump_json()
+    assert PatientIn.model_validate_json(written).replacing(patient) == patient
+
+
+@given(patients)
+def test_a_patch_that_says_nothing_changes_nothing(patient: Patient) -> None:
+    assert PatientPatchIn.model_validate_json(b"{}").changing(patient) == patient
+
+
+@given(patients)
+def test_everything_recorded_is_shown(patient: Patient) -> None:
+    shown = json.loads(PatientOut.of(patient, TODAY).model_dump_json())
+    written = json.loads(PatientIn.model_validate(patient).model_dump_json())
+    assert {name: shown[name] for name in written} == written
+
+
+def test_a_record_is_whole_on_the_wire() -> None:
+    of_the_practice = {"discharged", "sources", "care_team"}
+    assert PatientIn.model_fields.keys() == FIELD_BITS.keys() - of_the_practice
+    assert PatientOut.model_fields.keys() == {one.name for one in fields_of(Patient)} - {"sources"} | {"status", "age"}
+
+
+SHAPES = [shape for shape in vars(people).values() if isinstance(shape, type) and issubclass(shape, Value)]
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape is not Value], ids=lambda shape: shape.__name__)
+def test_a_value_is_whole_on_the_wire(shape: type[Value]) -> None:
+    assert is_dataclass(shape.means)
+    assert shape.model_fields.keys() == {one.name for one in fields_of(shape.means)}
+
+
+def test_a_shape_does_not_show_what_it_holds() -> None:
+    patient = a_patient(ssn="999-21-4813", notes="Zqcanary.")
+    for shape in (
+        PatientIn.model_validate(patient),
+        PatientOut.of(patient, TODAY),
+        RegistrationIn.model_validate_json(PatientIn.model_validate(patient).model_dump_json()),
+        PatientPatchIn.model_validate_json('{"notes": "Zqcanary."}'),
+    ):
+        for text in (repr(shape), str(shape)):
+            assert not hits(["999-21-4813", "Zqcanary", "Lovelace"], [text.encode()])
+
+
+def test_an_error_of_a_shape_does_not_show_what_it_was_given() -> None:
+    with pytest.raises(ValidationError) as caught:
+        PatientIn.model_validate_json(
+            '{"names": [{"family": {"Zqcanary": 1}}], "born": "Zqcanary", "gender": "Zqcanary"}'
+        )
+    assert "Zqcanary" not in str(caught.value)
+
+
+# RFC 7396, appendix A, as far as the target is an object.
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "foo"}, "bar", "bar"),
+    ],
+)
+def test_a_patch_merges_as_its_standard_says(target: Any, patch: Any, result: Any) -> None:
+    assert merged(target, patch) == result
+
+
+@pytest.mark.parametrize("kind", ["Zqcanary", "value_error", "assertion_error", "uuid_parsing", "int_parsing_size"])
+def test_a_fault_of_any_kind_is_told_in_our_words(kind: str) -> None:
+    error = {
+        "type": kind,
+        "loc": ("body", "born"),
+        "msg": "Zqcanary",
+        "input": "Zqcanary",
+        "ctx": {"error": "Zqcanary"},
+    }
+    (fault,) = faults_in([error])
+    assert fault.field == "born"
+    assert fault.rule
+    assert "Zqcanary" not in fault.rule
