@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clarity.upkeep import Settings
 
 _CREDENTIALS = "demo-credentials"
-# In the names of several patients of the clinician, whatever the seed: one in eight names in New England has it.
+# So common in names that the clinician has patients with it, whatever the seed.
 _FRAGMENT = "an"
 
 
@@ -73,8 +73,8 @@ def _prepare(settings: "Settings") -> None:
         database = upkeep.sqlite_file(settings)
         if database is not None and database.exists():
             raise Misconfigured(
-                f"the key store is gone and the database {database} is not; put the key store back, or move the"
-                " database away to begin anew"
+                f"there is a database {database} and no key store; put the key store back, or move the database away"
+                " to begin anew"
             )
         made = upkeep.make_keys(settings)
         note(f"Made the key root {made.root} and the key store {made.store}.")

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 import typer
 
+from clarity.cli.practice import read_settings
 from clarity.domain import errors
 
 
@@ -104,5 +105,15 @@ def _told(exc: errors.ClarityError) -> str:
 
 
 def _trace() -> None:
-    if os.environ.get("CLARITY_DEBUG") == "1" and os.environ.get("ENVIRONMENT", "development") == "development":
+    if os.environ.get("CLARITY_DEBUG") == "1" and _environment() == "development":
         traceback.print_exc()
+
+
+def _environment() -> str:
+    """Return where this runs, "" if that cannot be told."""
+    if named := os.environ.get("ENVIRONMENT"):
+        return named.lower()
+    try:
+        return read_settings().environment
+    except Exception:
+        return ""

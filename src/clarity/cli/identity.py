@@ -32,8 +32,8 @@ Token = Annotated[
         "--token",
         envvar="CLARITY_TOKEN",
         metavar="TOKEN",
-        help="Use the access token of an open session instead. On the command line other users of this machine can see"
-        " it: better set CLARITY_TOKEN.",
+        help="Use the access token of an open session instead. Better set CLARITY_TOKEN: other users of this machine"
+        " see what stands on a command line.",
     ),
 ]
 

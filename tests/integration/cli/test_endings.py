@@ -42,6 +42,18 @@ def test_a_developer_sees_where_and_nobody_else(
     assert capsys.readouterr().err.count("Traceback") == tracebacks
 
 
+def test_what_a_file_says_of_the_environment_counts_too(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.set(clarity_debug="1")
+    (terminal.folder / ".env").write_text("ENVIRONMENT=production\n")
+    with ending():
+        fail(ValueError("somewhere"))
+    assert "Traceback" not in capsys.readouterr().err
+    (terminal.folder / ".env").unlink()
+    with ending():
+        fail(ValueError("somewhere"))
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_too_many_attempts_say_how_long_to_wait(capsys: pytest.CaptureFixture[str]) -> None:
     with ending() as end:
         fail(TooMany(17))
