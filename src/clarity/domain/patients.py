@@ -213,7 +213,9 @@ class Patient:
         """Return the fields in which this patient differs from `original`."""
         changed = PatientField(0)
         for name, bit in FIELD_BITS.items():
-            if getattr(self, name) != getattr(original, name):
+            mine, theirs = getattr(self, name), getattr(original, name)
+            # `True` equals 1, but being one of several is not being the first of them.
+            if mine != theirs or type(mine) is not type(theirs):
                 changed |= bit
         return changed
 

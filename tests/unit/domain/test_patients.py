@@ -99,6 +99,11 @@ def test_every_field_has_a_bit_and_every_bit_a_field() -> None:
     assert len(set(FIELD_BITS.values())) == len(FIELD_BITS)
 
 
+def test_being_one_of_several_is_not_being_the_first_of_them() -> None:
+    twin = replace(a_patient(), multiple_birth=True)
+    assert replace(twin, multiple_birth=1).changed_from(twin) == PatientField.MULTIPLE_BIRTH
+
+
 def test_changes_are_named_field_by_field() -> None:
     ada = a_patient()
     assert ada.changed_from(ada) == PatientField(0)
