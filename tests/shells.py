@@ -71,6 +71,14 @@ class Terminal:
         finally:
             connection.close()
 
+    def patients(self) -> int:
+        """Return how many patients are stored; 0 while there are no tables."""
+        try:
+            ((count,),) = self.rows("SELECT count(*) FROM patients")
+        except sqlite3.OperationalError:
+            return 0
+        return int(count)
+
     def passwords(self) -> dict[str, str]:
         lines = (self.data / "demo-credentials").read_text().splitlines()
         return dict(line.split("\t") for line in lines)

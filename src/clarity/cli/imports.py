@@ -89,7 +89,7 @@ def _print(report: ImportReport, *, show_paths: bool) -> None:
         if show_paths and sys.stdout.isatty():
             printer.print(f"    {bad.place.label.path}", soft_wrap=True)
     if report.bad:
-        note(f"{len(report.bad)} of {report.units} inputs were refused. What is right with the others is imported.")
+        note(f"Refused {len(report.bad)} of {report.units} bundles and lines; the others are imported.")
 
 
 def _position(bad: BadInput) -> tuple[int, int]:

@@ -92,9 +92,9 @@ def test_ctrl_c_at_a_question_ends_quietly(empty_practice: Terminal) -> None:
 
 def test_ctrl_c_while_it_works_ends_quietly_and_the_next_run_goes_on(terminal: Terminal) -> None:
     with started("demo", "--no-serve", "--patients", "3000", folder=terminal.folder) as process:
-        assert process.stderr is not None
-        read_until(process.stderr, "Made the tables")
-        time.sleep(1)
+        deadline = time.monotonic() + _SECONDS
+        while not terminal.patients() and time.monotonic() < deadline:
+            time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=_SECONDS)
     assert process.returncode == Status.INTERRUPTED
