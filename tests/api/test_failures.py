@@ -4,6 +4,7 @@ import logging
 import re
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -162,6 +163,30 @@ async def test_each_request_leaves_one_line_that_names_nobody(
         assert line.startswith(prefix), line
         assert re.fullmatch(r"\d+\.\d", line.removeprefix(prefix))
     assert not hits([SECRET, str(memory_chart.patient.id), memory_chart.patient.name.family], [logged(caplog).encode()])
+
+
+class Overhearing:
+    """A provider of telemetry that somebody set up in this process."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        self.asked.append(name)
+        return lambda *_, **__: MagicMock()
+
+
+async def test_telemetry_of_the_framework_hears_nothing(memory_chart: Chart, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = Overhearing()
+    for name in (
+        "trace.get_tracer_provider",
+        "metrics.get_meter_provider",
+        "_logs.get_logger_provider",
+        "_logs._internal.get_logger_provider",
+    ):
+        monkeypatch.setattr(f"opentelemetry.{name}", lambda: provider)
+    await memory_chart.clinician.patch(memory_chart.path, json={"notes": SECRET}, headers=seen(1))
+    assert provider.asked == []
 
 
 async def test_a_failure_after_the_answer_began_is_not_told_as_another(caplog: pytest.LogCaptureFixture) -> None:

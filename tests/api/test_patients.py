@@ -1,5 +1,6 @@
 """Patients over HTTP: what goes in comes out, to those who may see it, once."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import date
@@ -60,6 +61,22 @@ async def test_a_request_that_comes_again_registers_nobody_else(clinic: Clinic) 
 
 def _respelt(body: dict[str, Any]) -> str:
     return json.dumps(dict(reversed(body.items())), indent=3)
+
+
+async def test_requests_that_come_at_once_with_one_key_register_one_patient(clinic: Clinic) -> None:
+    desk = await clinic.front_desk()
+    once = {"Idempotency-Key": "9e3f"}
+    answers = await asyncio.gather(*(desk.post("/patients", json=EXAMPLE, headers=once) for _ in range(5)))
+    assert {(answer.status_code, answer.json()["id"]) for answer in answers} == {(201, answers[0].json()["id"])}
+    assert (await desk.get("/patients")).json()["total"] == {"count": 1, "exact": True}
+
+
+async def test_of_changes_that_come_at_once_one_is_made(chart: Chart) -> None:
+    answers = await asyncio.gather(
+        *(chart.clinician.patch(chart.path, json={"notes": f"{n}."}, headers=seen(1)) for n in range(5))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412]
+    assert (await chart.view()).headers["etag"] == '"2"'
 
 
 async def test_a_key_is_good_for_one_request(clinic: Clinic) -> None:
@@ -305,6 +322,8 @@ async def test_a_list_keeps_to_its_conditions(clinic: Clinic, chart: Chart) -> N
         ("/patients", {"limit": "101"}, "limit"),
         ("/patients", {"limit": "0"}, "limit"),
         ("/patients", {"zqcanary": "zqcanary"}, "query"),
+        ("/patients/019a9d5c-3f1e-7c41-a6d5-0b1f6c2e8d37/history", {"before": "0"}, "before"),
+        ("/patients/019a9d5c-3f1e-7c41-a6d5-0b1f6c2e8d37/history", {"before": "9" * 30}, "before"),
         ("/practitioners", {"limit": "1000"}, "limit"),
         ("/practitioners", {"cursor": "zqcanary"}, "cursor"),
     ],
@@ -381,6 +400,8 @@ async def test_an_identifier_is_searched_with_its_system(clinic: Clinic) -> None
         ({"min_age": True}, "min_age"),
         ({"born_from": "1985"}, "born_from"),
         ({"born_from": "1577836800"}, "born_from"),
+        ({"born_from": "20000102"}, "born_from"),
+        ({"born_from": "2000-W01-1"}, "born_from"),
         ({"born_from": "2000-01-02", "born_to": "2000-01-01"}, "born_to"),
         ({"identifier": {"system": "zqcanary"}}, "identifier.value"),
         ({"identifier": {"system": "zqcanary", "value": ""}}, "identifier.system"),

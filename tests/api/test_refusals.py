@@ -121,7 +121,13 @@ async def test_whatever_comes_as_a_body_is_refused(memory_clinic: Clinic, body: 
         (b'{"names": [{"family": "a"}], "born": "0000"}', "born"),
         (b'{"names": [{"family": "a"}], "born": "1985-02-30"}', "born"),
         (b'{"names": [{"family": "a"}], "born": "1985", "death": {"instant": "2020-01-01T00:00:00"}}', "death.instant"),
+        (b'{"names": [{"family": "a"}], "born": "1985", "death": {"instant": "1577836800"}}', "death.instant"),
+        (b'{"names": [{"family": "a"}], "born": "1985", "death": {"instant": 1577836800}}', "death.instant"),
+        (b'{"names": [{"family": "a"}], "born": "1985", "death": {"instant": "20200101T000000Z"}}', "death.instant"),
+        (b'{"names": [{"family": "a"}], "born": 1985}', "born"),
         (b'{"names": [{"family": "a"}], "born": "1985", "label": "psychotherapy"}', "label"),
+        (b'{"names": [{"family": "a"}], "born": "1985", "zqcanary": "zqcanary"}', "body"),
+        (b'{"names": [{"family": "a", "zqcanary": 1}], "born": "1985"}', "names.0"),
         (b"[]", "body"),
         (b"null", "body"),
     ],
@@ -307,10 +313,16 @@ async def test_a_length_that_is_none_is_too_large(announced: bytes) -> None:
 
 
 async def test_a_method_a_path_does_not_have_is_named_so(memory_clinic: Clinic) -> None:
-    desk = await memory_clinic.front_desk()
-    refused = await desk.delete(f"/patients/{new_id()}")
-    assert (refused.status_code, code(refused)) == (405, "method-not-allowed")
-    assert "GET" in refused.headers["allow"]
+    nobody = memory_clinic.caller()
+    for path, methods in (
+        (f"/patients/{new_id()}", "GET, PATCH, PUT"),
+        ("/patients", "GET, POST"),
+        ("/me", "GET"),
+        ("http://clinic.test/openapi.json", "GET"),
+    ):
+        refused = await nobody.delete(path)
+        assert (refused.status_code, code(refused)) == (405, "method-not-allowed")
+        assert refused.headers["allow"] == methods
 
 
 async def test_no_page_is_served_that_loads_from_elsewhere(memory_clinic: Clinic) -> None:

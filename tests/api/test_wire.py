@@ -63,6 +63,12 @@ def test_a_shape_does_not_show_what_it_holds() -> None:
             assert not hits(["999-21-4813", "Zqcanary", "Lovelace"], [text.encode()])
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_are_finite(number: str) -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        people.AddressInOut.model_validate_json(f'{{"latitude": {number}}}')
+
+
 def test_an_error_of_a_shape_does_not_show_what_it_was_given() -> None:
     with pytest.raises(ValidationError) as caught:
         PatientIn.model_validate_json(

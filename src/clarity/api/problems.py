@@ -81,7 +81,13 @@ class ProblemResponse(Response):
 
 async def answer(request: Request, error: Exception) -> Response:
     """Answer a request that ended in an error."""
-    return answer_to(error, request.state.request_id)
+    response = answer_to(error, request.state.request_id)
+    if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router names the methods of the first route that has this path, not of all that have it.
+        path = getattr(request.scope.get("route"), "path", "")
+        methods = request.app.openapi()["paths"].get(path, {"get": {}})
+        response.headers["Allow"] = ", ".join(sorted(methods)).upper()
+    return response
 
 
 def answer_to(error: Exception, request: RequestId) -> ProblemResponse:
