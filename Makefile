@@ -45,6 +45,10 @@ check: $(STAMPS)/dev ## Check format, lint, types, import rules and migrations.
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.check_migrations
 
+.PHONY: guards
+guards: $(STAMPS)/dev ## Remove each guard from a copy of the tree, and expect a test to fail.
+	$(BIN)/python -m tests.mutate_guards $(ARGS)
+
 .PHONY: format
 format: $(STAMPS)/dev ## Format the code and repair what can be repaired safely.
 	$(BIN)/ruff check --fix-only --quiet .

@@ -77,7 +77,9 @@ def test_a_record_of_another_schema_is_not_guessed_at() -> None:
     wrapped, key = KEYS.new_data_key(patient.id)
     record = sealed(patient)
     place = Place(*number_of("patients"), row=patient.id, subject=patient.id, version=patient.version)
-    for plaintext in (b"\x02" + msgspec.msgpack.encode({}), b"\x01not msgpack", b"\x01" + msgspec.msgpack.encode({})):
+    sound = msgspec.msgpack.encode({"names": [{"family": "Lovelace"}], "born": {"year": 1985}})
+    assert opened(replace(record, wrapped=wrapped, ciphertext=key.seal(place, b"\x01" + sound)))
+    for plaintext in (b"\x02" + sound, b"\x01not msgpack", b"\x01" + msgspec.msgpack.encode({})):
         with pytest.raises(CannotOpen) as refused:
             opened(replace(record, wrapped=wrapped, ciphertext=key.seal(place, plaintext)))
         assert refused.value.__suppress_context__ or refused.value.__context__ is None
