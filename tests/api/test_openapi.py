@@ -8,14 +8,14 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 from pydantic import BaseModel
 
-from clarity.api import accounts, health, people, practitioners, problems, sessions, wire
+from clarity.api import accounts, faults, health, people, practitioners, problems, sessions, wire
 from clarity.api.app import create_app
 from clarity.api.options import ApiOptions
 from clarity.api.patients import shapes
 from tests.api.clinic import Clinic
 from tests.builders import TODAY
 
-MODULES = (accounts, health, people, practitioners, problems, sessions, shapes, wire)
+MODULES = (accounts, faults, health, people, practitioners, problems, sessions, shapes, wire)
 SHAPES: dict[str, type[BaseModel]] = {
     name: shape
     for module in MODULES

@@ -181,6 +181,8 @@ async def test_a_patch_changes_what_it_names(clinic: Clinic, chart: Chart) -> No
         ({"contacts": [{"name": {"given": [5]}}]}, "contacts.0.name.given.0"),
         ({"telecoms": [{"system": "email", "value": "zqcanary"}]}, "telecoms.0.value"),
         ({"zqcanary": 1}, "body"),
+        ({"changing": 1}, "body"),
+        ({"__pydantic_extra__": {"notes": "zqcanary"}}, "body"),
         ({"death": {"zqcanary": None, "zqcanary2": 1}}, "death"),
         ([{"notes": "zqcanary"}], "body"),
         ("zqcanary", "body"),

@@ -10,8 +10,9 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from clarity.api import people
+from clarity.api.faults import faults_in
 from clarity.api.patients.shapes import PatientIn, PatientOut, PatientPatchIn, RegistrationIn, merged
-from clarity.api.wire import Value, faults_in
+from clarity.api.wire import Value
 from clarity.domain.patients import FIELD_BITS, Patient
 from tests.builders import TODAY, a_patient
 from tests.canaries import hits

@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from clarity.api import logs
-from clarity.api.wire import Fault, Wire, faults_in
+from clarity.api.faults import Fault, faults_in
+from clarity.api.wire import Wire
 from clarity.domain.errors import (
     CannotOpen,
     ClarityError,

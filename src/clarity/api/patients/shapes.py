@@ -15,8 +15,9 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, to_json
+from pydantic_core import CoreSchema, to_json
 
+from clarity.api.faults import faults_in
 from clarity.api.people import (
     AddressInOut,
     CategoryInOut,
@@ -29,7 +30,7 @@ from clarity.api.people import (
     NameInOut,
     TelecomInOut,
 )
-from clarity.api.wire import RULE, Day, Limit, PageOut, PartialDateText, Received, Wire, faults_in, renamed
+from clarity.api.wire import Day, Limit, PageOut, PartialDateText, Received, Wire, fault, renamed
 from clarity.application.pages import MAX_PAGE
 from clarity.application.ports import PatientFilter, Revision
 from clarity.domain.errors import Invalid
@@ -40,6 +41,7 @@ from clarity.domain.records import Label
 
 LAST_VERSION = 2**31 - 1
 """The greatest version that both databases can be asked about."""
+
 EXAMPLE: dict[str, Any] = {
     "names": [
         {"use": "official", "prefix": ["Dr."], "given": ["María", "José"], "family": "Alcántar"},
@@ -63,7 +65,6 @@ EXAMPLE: dict[str, Any] = {
     ],
     "insurances": [{"payer": "Blue Harbor Health", "member_id": "BHH-55120-03", "plan": "PPO"}],
 }
-
 WITH_NOTES: dict[str, Any] = {**EXAMPLE, "notes": "Prefers appointments in the morning."}
 SHOWN: dict[str, Any] = {
     **WITH_NOTES,
@@ -78,7 +79,7 @@ SHOWN: dict[str, Any] = {
 
 def _births(value: object) -> object:
     if not isinstance(value, bool | int):
-        raise PydanticCustomError(RULE, "{rule}", {"rule": "must be true, false or the place among the births"})
+        raise fault("must be true, false or the place among the births")
     return value
 
 
@@ -174,8 +175,8 @@ class PatientPatchIn(Wire):
             # Through bytes, since only JSON that pydantic parses is read as strictly as a whole record is.
             changed = PatientIn.model_validate_json(to_json(merged(recorded, self.__pydantic_extra__)))
         except ValidationError as exc:
-            fault = faults_in(exc.errors())[0]
-            raise Invalid(fault.field, fault.rule) from None
+            first = faults_in(exc.errors())[0]
+            raise Invalid(first.field, first.rule) from None
         return changed.replacing(patient)
 
 
