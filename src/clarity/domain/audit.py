@@ -94,6 +94,8 @@ class Attempt:
             unknown = isinstance(cause, errors.OutcomeUnknown)
             self.outcome = Outcome.UNKNOWN if unknown else Outcome.FAILED
             self.reason = reason_of(cause)
+            if not unknown:
+                self.version, self.sealed_digest = 0, b""  # no such version was left behind
 
     def withhold(self, record: UUID, reason: Reason) -> None:
         """Take back a record that turned out not to be for the actor: from a list, or as a refusal of the whole."""

@@ -193,7 +193,10 @@ class UnitsOfWork:
 async def _commit(session: AsyncSession, ledger: Ledger) -> None:
     try:
         await session.commit()
-    except (DBAPIError, ConnectionError, TimeoutError) as exc:
+    except BaseException as exc:
+        # SQLite leaves the transaction open when its COMMIT fails, and nobody could begin another on this
+        # connection; of any other database, too, it is not known what state it is in.
+        await session.invalidate()
         if is_disconnect(exc):
             unknown = OutcomeUnknown()
             ledger.fail(unknown)

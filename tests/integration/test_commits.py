@@ -1,0 +1,112 @@
+"""What happens when a unit of work ends at the worst moment: in its COMMIT."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection, Engine, event, insert, text
+
+from clarity.application.admission import admit_new
+from clarity.domain.access import Action
+from clarity.domain.audit import Outcome
+from clarity.domain.errors import Conflict, NotFound, OutcomeUnknown
+from clarity.domain.patients import Patient
+from clarity.domain.records import Resource
+from clarity.persistence.care_team import CareTeamRow
+from clarity.persistence.engine import Database
+from clarity.persistence.unit_of_work import SqlWork
+from tests.builders import NOW, a_keyring, a_patient, new_id, the_operator
+from tests.practice import Practice, sql_practice
+
+
+@pytest.fixture
+async def practice(database: Database) -> AsyncIterator[Practice]:
+    async with sql_practice(database, a_keyring()) as practice:
+        yield practice
+
+
+@contextmanager
+def at_commit(database: Database, act: Callable[[Connection], object]) -> Iterator[None]:
+    """Do something when the next transaction is about to be committed."""
+    engine: Engine = database.writing.kw["bind"].sync_engine
+    event.listen(engine, "commit", act, once=True)
+    yield
+    if event.contains(engine, "commit", act):
+        event.remove(engine, "commit", act)
+
+
+async def register(practice: Practice, patient: Patient) -> None:
+    async with practice.begin() as work:
+        admit_new(work, the_operator(), Action.REGISTER, Resource.PATIENT, patient.id, at=NOW)
+        await work.patients.add(patient)
+
+
+async def test_a_cancellation_does_not_interrupt_a_commit(practice: Practice, database: Database) -> None:
+    ada = a_patient()
+    registering = asyncio.create_task(register(practice, ada))
+    with at_commit(database, lambda _: registering.cancel()), pytest.raises(asyncio.CancelledError):
+        await registering
+    assert (await practice.opened(ada.id)).id == ada.id
+    told = [(told.action, told.outcome) for told in await practice.events()]
+    assert told == [(Action.REGISTER, Outcome.SUCCEEDED), (Action.VIEW, Outcome.SUCCEEDED)]
+
+
+async def test_a_second_cancellation_does_not_either(practice: Practice, database: Database) -> None:
+    ada = a_patient()
+    registering = asyncio.create_task(register(practice, ada))
+
+    def cancel_again_and_again(_: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        registering.cancel()
+        loop.call_soon(lambda: registering.cancel())
+        loop.call_later(0.001, lambda: registering.cancel())
+
+    with at_commit(database, cancel_again_and_again), pytest.raises(asyncio.CancelledError):
+        await registering
+    assert (await practice.opened(ada.id)).id == ada.id
+
+
+async def test_a_connection_that_breaks_in_a_commit_leaves_an_outcome_that_nobody_knows(
+    postgresql: Database,
+) -> None:
+    async with sql_practice(postgresql, a_keyring()) as practice:
+        ada = a_patient()
+
+        def cut(connection: Connection) -> None:
+            connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        with at_commit(postgresql, cut), pytest.raises(OutcomeUnknown):
+            await register(practice, ada)
+        (told,) = await practice.events()
+        assert (told.outcome, told.patient) == (Outcome.UNKNOWN, ada.id)
+        with pytest.raises(NotFound):
+            await practice.opened(ada.id)
+
+
+async def test_an_error_in_a_commit_leaves_nothing_and_the_next_unit_of_work_begins(
+    practice: Practice, database: Database
+) -> None:
+    def refuse(_: Connection) -> None:
+        raise ZeroDivisionError
+
+    ada, bob = a_patient(), a_patient()
+    with at_commit(database, refuse), pytest.raises(ZeroDivisionError):
+        await register(practice, ada)
+    (told,) = await practice.events()
+    assert (told.outcome, told.version, told.sealed_digest) == (Outcome.FAILED, 0, b"")
+    await register(practice, bob)
+    with pytest.raises(NotFound):
+        await practice.opened(ada.id)
+
+
+async def test_a_commit_that_sqlite_refuses_does_not_hold_up_the_next(sqlite: Database) -> None:
+    async with sql_practice(sqlite, a_keyring()) as practice:
+        with pytest.raises(Conflict):
+            async with practice.begin() as work:
+                assert isinstance(work, SqlWork)
+                await work.session.execute(text("PRAGMA defer_foreign_keys = ON"))
+                await work.session.execute(
+                    insert(CareTeamRow).values(patient_id=new_id(), practitioner_id=new_id(), since_version=1)
+                )
+        await register(practice, a_patient())
