@@ -184,6 +184,7 @@ def _check_connection(connection: Any, record: Any, _proxy: Any) -> None:
         try:
             connection.run_async(lambda driver: driver.execute("", timeout=_PING_SECONDS))
         except (OSError, connection.dbapi.asyncpg.PostgresError, connection.dbapi.asyncpg.InterfaceError):
+            driver.terminate()  # nobody there would hear that we leave
             raise DisconnectionError from None
 
 
