@@ -56,11 +56,13 @@ async def test_a_second_cancellation_does_not_either(practice: Practice, databas
     ada = a_patient()
     registering = asyncio.create_task(register(practice, ada))
 
-    def cancel_again_and_again(_: Connection) -> None:
-        loop = asyncio.get_running_loop()
+    def cancel() -> None:
         registering.cancel()
-        loop.call_soon(lambda: registering.cancel())
-        loop.call_later(0.001, lambda: registering.cancel())
+
+    def cancel_again_and_again(_: Connection) -> None:
+        cancel()
+        asyncio.get_running_loop().call_soon(cancel)
+        asyncio.get_running_loop().call_later(0.001, cancel)
 
     with at_commit(database, cancel_again_and_again), pytest.raises(asyncio.CancelledError):
         await registering
