@@ -206,7 +206,8 @@ def _plain(value: object) -> object:
         return value.title
     if is_dataclass(value):
         plain = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-        return {name: part for name, part in plain.items() if part not in ("", None, [], {})}
+        # Not what is empty inside: a death of which nothing is known is still a death.
+        return {name: part for name, part in plain.items() if part not in ("", None, [])}
     return _plain_items(value)
 
 
