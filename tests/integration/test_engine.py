@@ -239,8 +239,8 @@ async def relayed(options: EngineOptions, folder: Path) -> AsyncIterator[tuple[R
     """Open a database through a relay."""
     url = make_url(options.url)
     relay = Relay(url)
-    server = await asyncio.start_unix_server(relay.accept, folder / ".s.PGSQL.5432")
-    through = url.set(host=None, port=None, query={"host": str(folder)}).render_as_string(hide_password=False)
+    server = await asyncio.start_unix_server(relay.accept, folder / f".s.PGSQL.{url.port or 5432}")
+    through = url.set(query={"host": str(folder)}).render_as_string(hide_password=False)
     try:
         # A connection that the relay silenced is lost in any case; nobody shall wait for it.
         async with asyncio.timeout(20), opened(replace(options, url=through, tls=None)) as database:

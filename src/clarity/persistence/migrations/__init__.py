@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, event, text
 
@@ -98,7 +99,7 @@ def _named_revisions() -> Iterator[None]:
     """Say in our words that there is no such revision, or that there is no way to it."""
     try:
         yield
-    except CommandError:
+    except (CommandError, RevisionError):
         raise Misconfigured("this version does not know that revision of the tables, or no way to it") from None
 
 
