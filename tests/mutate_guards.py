@@ -96,7 +96,7 @@ def run(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
     # In front of the installed package, which is the tree that must not be touched.
     environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        ended = subprocess.run(  # noqa: S603 - our own arguments
+        ended = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:

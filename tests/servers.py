@@ -54,7 +54,7 @@ def postgres_server(
             "--locale=C",
             "-N",
         ]
-        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)  # noqa: S603 - our own arguments
+        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
         chosen = {**_FAST, "listen_addresses": "", "unix_socket_directories": str(folder), **(settings or {})}
         arguments: list[str | Path] = [
             programs / "postgres",
@@ -63,7 +63,7 @@ def postgres_server(
             *(f"--{name}={value}" for name, value in chosen.items()),
         ]
         with (folder / "log").open("w") as log:
-            server = subprocess.Popen(  # noqa: S603 - our own arguments
+            server = subprocess.Popen(
                 ["/bin/sh", "-c", _LEASH, "sh", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -99,7 +99,7 @@ def _bundled() -> Path:
 def _runnable(programs: Path, folder: Path, user: Mapping[str, Any]) -> Path:
     """Return `programs`, or a copy of them if they are in a folder that `user` may not enter, as root's home is."""
     try:
-        subprocess.run([programs / "initdb", "--version"], check=True, stdout=subprocess.DEVNULL, **user)  # noqa: S603
+        subprocess.run([programs / "initdb", "--version"], check=True, stdout=subprocess.DEVNULL, **user)
     except PermissionError:
         return Path(shutil.copytree(programs.parent, folder / "postgresql", symlinks=True)) / "bin"
     return programs

@@ -96,7 +96,7 @@ def surroundings() -> dict[str, str]:
 
 def started(*arguments: str, folder: Path, **settings: str) -> subprocess.Popen[str]:
     """Start a command as a process of its own."""
-    return subprocess.Popen(  # noqa: S603 - our own arguments
+    return subprocess.Popen(
         [sys.executable, "-m", "clarity", *arguments],
         cwd=folder,
         env={**surroundings(), **settings},

@@ -5,14 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from clarity.application.patients import PatientService
-from clarity.bootstrap import units_of_work
 from clarity.cache.rates import MemoryRateLimit
 from clarity.persistence.engine import Database
 from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, TODAY, a_keyring
-
 from tests.practice import Practice, memory_practice, sql_practice
 
 

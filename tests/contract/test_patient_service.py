@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -41,9 +42,9 @@ def with_notes(notes: str) -> Callable[[Patient], Patient]:
     return lambda patient: replace(patient, notes=notes)
 
 
-async def a_stored(practice: Practice, anna: Actor, **known: object) -> Patient:
+async def a_stored(practice: Practice, anna: Actor, **known: Any) -> Patient:
     assert anna.practitioner is not None
-    return await practice.stored(a_patient(care_team=frozenset({anna.practitioner}), **known))  # type: ignore[arg-type]
+    return await practice.stored(a_patient(care_team=frozenset({anna.practitioner}), **known))
 
 
 async def test_the_front_desk_registers_and_the_care_team_sees(
@@ -91,6 +92,16 @@ async def test_a_request_that_comes_again_finds_what_the_first_made(
     other = await patients.register(an_actor(Role.FRONT_DESK), a_patient(), repeat=repeat)
     assert other.id != ada.id
     assert [event.action for event in await practice.events()][:2] == [Action.REGISTER, Action.VIEW]
+
+
+async def test_a_repeated_request_is_decided_again(practice: Practice, patients: PatientService, desk: Actor) -> None:
+    repeat = RepeatKey(key="k1", request=b"the body")
+    ada = await patients.register(desk, a_patient(), repeat=repeat)
+    await practice.changed(ada.id, label=Label.RESTRICTED)
+    with pytest.raises(NotFound):
+        await patients.register(desk, a_patient(), repeat=repeat)
+    event = (await practice.events())[-1]
+    assert (event.outcome, event.patient) == (Outcome.REFUSED, ada.id)
 
 
 async def test_a_request_that_arrives_twice_at_once_happens_once(patients: PatientService, desk: Actor) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -64,16 +65,16 @@ async def test_a_patient_comes_back_as_stored(practice: Practice) -> None:
     ],
 )
 async def test_a_patient_is_found_by_each_identifier(
-    practice: Practice, kind: IndexKind, stored: dict[str, object], asked: str
+    practice: Practice, kind: IndexKind, stored: dict[str, Any], asked: str
 ) -> None:
-    ada = await practice.stored(a_patient(**stored))  # type: ignore[arg-type]
+    ada = await practice.stored(a_patient(**stored))
     await practice.stored(a_patient())
     assert await found_by(practice, kind, asked) == [ada.id]
     assert await found_by(practice, kind, f"9{asked}") == []
 
 
 async def test_people_may_share_a_number_that_is_not_unique(practice: Practice) -> None:
-    shared = {"ssn": "999-12-3456", "email": "family@example.org", "phone": "555-978-4581"}
+    shared: dict[str, Any] = {"ssn": "999-12-3456", "email": "family@example.org", "phone": "555-978-4581"}
     ada, bob = await practice.stored(a_patient(**shared)), await practice.stored(a_patient(**shared))
     for kind, text in (
         (IndexKind.SSN, shared["ssn"]),
@@ -135,7 +136,8 @@ async def test_the_history_holds_every_version_with_its_care_team(practice: Prac
     await practice.changed(ada.id, notes="two", care_team=frozenset({anna.id, bob.id}))
     await practice.changed(ada.id, notes="three", care_team=frozenset({bob.id}))
     told = [(one.version, one.patient.notes, one.patient.care_team) for one in await history_of(practice, ada.id)]
-    assert told == [(3, "three", {bob.id}), (2, "two", {anna.id, bob.id}), (1, "one", {anna.id})]
+    both = frozenset({anna.id, bob.id})
+    assert told == [(3, "three", both - {anna.id}), (2, "two", both), (1, "one", both - {bob.id})]
 
 
 async def test_the_history_comes_in_pages(practice: Practice) -> None:

@@ -7,8 +7,7 @@ from uuid import UUID
 
 from clarity.application.admission import Admitted
 from clarity.application.ports import Answered, PatientFilter, Revision
-from clarity.domain.access import Scope
-from clarity.domain.access import Reason
+from clarity.domain.access import Reason, Scope
 from clarity.domain.errors import CannotOpen, DuplicateIdentifier, DuplicateMrn, ReusedKey, StaleWrite, UnauditedAccess
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId

@@ -1,20 +1,28 @@
 """What somebody with their hands on the database can and cannot do to sealed rows."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 from sqlalchemy import select, text, update
 
+from clarity.application.admission import admit
 from clarity.application.ports import PatientFilter
-from clarity.domain.access import Reach, Reason, Scope
+from clarity.audit.encoding import Notary
+from clarity.domain.access import Action, Reach, Reason, Role, Scope
 from clarity.domain.audit import Outcome
-from clarity.domain.errors import CannotOpen
+from clarity.domain.errors import CannotOpen, NotFound, StorageFailed
+from clarity.domain.ids import EventId
 from clarity.domain.patients import Patient
+from clarity.domain.records import Label
+from clarity.persistence.audit import AuditEventRow, append
 from clarity.persistence.engine import Database
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.patients.tables import PatientRow
-from tests.builders import NOW, a_keyring, a_patient
+from clarity.persistence.unit_of_work import SqlWork
+from tests.builders import NOW, a_keyring, a_patient, an_actor, new_id
 from tests.practice import Practice, sql_practice
 
 
@@ -24,9 +32,11 @@ async def practice(database: Database) -> AsyncIterator[Practice]:
         yield practice
 
 
-async def column_of(database: Database, patient: Patient, column: str) -> object:
+async def sealed_of(database: Database, patient: Patient) -> bytes:
     async with database.reading() as session:
-        return await session.scalar(select(getattr(PatientRow, column)).where(PatientRow.id == patient.id))
+        sealed = await session.scalar(select(PatientRow.sealed).where(PatientRow.id == patient.id))
+    assert sealed is not None
+    return sealed
 
 
 async def overwrite(database: Database, rows: type, key: str, patient: Patient, **values: object) -> None:
@@ -37,7 +47,7 @@ async def overwrite(database: Database, rows: type, key: str, patient: Patient, 
 
 async def test_one_flipped_bit_closes_one_record_and_no_other(practice: Practice, database: Database) -> None:
     ada, bob = await practice.stored(a_patient()), await practice.stored(a_patient())
-    sealed = bytearray(await column_of(database, ada, "sealed"))  # type: ignore[arg-type]
+    sealed = bytearray(await sealed_of(database, ada))
     sealed[40] ^= 1
     await overwrite(database, PatientRow, "id", ada, sealed=bytes(sealed))
     with pytest.raises(CannotOpen):
@@ -49,7 +59,7 @@ async def test_one_flipped_bit_closes_one_record_and_no_other(practice: Practice
 
 async def test_a_ciphertext_moved_to_another_patient_does_not_open(practice: Practice, database: Database) -> None:
     ada, bob = await practice.stored(a_patient()), await practice.stored(a_patient())
-    await overwrite(database, PatientRow, "id", ada, sealed=await column_of(database, bob, "sealed"))
+    await overwrite(database, PatientRow, "id", ada, sealed=await sealed_of(database, bob))
     with pytest.raises(CannotOpen):
         await practice.opened(ada.id)
 
@@ -58,7 +68,7 @@ async def test_a_ciphertext_moved_with_its_key_does_not_open(practice: Practice,
     ada, bob = await practice.stored(a_patient()), await practice.stored(a_patient())
     async with database.reading() as session:
         wrapped = await session.scalar(select(DataKeyRow.wrapped).where(DataKeyRow.subject_id == bob.id))
-    await overwrite(database, PatientRow, "id", ada, sealed=await column_of(database, bob, "sealed"))
+    await overwrite(database, PatientRow, "id", ada, sealed=await sealed_of(database, bob))
     await overwrite(database, DataKeyRow, "subject_id", ada, wrapped=wrapped)
     with pytest.raises(CannotOpen):
         await practice.opened(ada.id)
@@ -83,11 +93,6 @@ async def test_a_destroyed_key_is_dead_at_once_though_it_was_cached(practice: Pr
 
 
 async def test_a_record_is_not_unguarded_by_a_bit_in_the_table(practice: Practice, database: Database) -> None:
-    from tests.builders import an_actor
-    from clarity.domain.access import Role, Action
-    from clarity.application.admission import admit
-    from clarity.domain.errors import NotFound
-    from clarity.domain.records import Label
 
     ada = await practice.stored(a_patient(label=Label.RESTRICTED))
     await overwrite(database, PatientRow, "id", ada, guarded=False)
@@ -109,11 +114,12 @@ async def test_lists_go_on_without_a_record_that_does_not_open(practice: Practic
     assert found == {ada.id: False, bob.id: True}
 
 
-async def test_no_error_of_the_database_carries_a_value(practice: Practice, database: Database) -> None:
+async def test_no_error_of_the_database_carries_a_value(practice: Practice) -> None:
     canary = "Zzyzx-canary"
-    with pytest.raises(Exception) as refused:
+    with pytest.raises(StorageFailed) as refused:
         async with practice.reading() as work:
-            await work.patients.session.execute(text("SELECT CAST(:value AS integer), nothing"), {"value": canary})  # type: ignore[attr-defined]
+            assert isinstance(work, SqlWork)
+            await work.session.execute(text("SELECT :value || nothing"), {"value": canary})
     assert canary not in str(refused.value)
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__
@@ -121,8 +127,30 @@ async def test_no_error_of_the_database_carries_a_value(practice: Practice, data
 
 async def test_the_same_patient_never_looks_the_same_twice(practice: Practice, database: Database) -> None:
     ada = await practice.stored(a_patient(notes="same"))
-    first = await column_of(database, ada, "sealed")
+    first = await sealed_of(database, ada)
     await practice.changed(ada.id, notes="other")
     await practice.changed(ada.id, notes="same")
-    assert await column_of(database, ada, "sealed") != first
-    assert b"same" not in first  # type: ignore[operator]
+    assert await sealed_of(database, ada) != first
+    assert b"same" not in first
+
+
+async def test_the_event_of_a_write_holds_the_digest_of_what_was_sealed(practice: Practice, database: Database) -> None:
+    ada = await practice.stored(a_patient())
+    sealed = await sealed_of(database, ada)
+    assert (await practice.events())[-1].sealed_digest == sha256(sealed).digest()
+
+
+async def test_an_event_that_is_sent_again_is_kept_once_and_as_it_was(practice: Practice, database: Database) -> None:
+    await practice.stored(a_patient())
+    (event,) = await practice.events()
+    notary = Notary(lambda leaf: sha256(b"another key" + leaf).digest())
+    listing = replace(event, id=EventId(new_id()), patient=None)
+    entries = [notary.certify(event), notary.certify(listing)]
+    for _ in range(2):
+        async with database.turn(), database.writing() as session:
+            await append(session, database.dialect_name, entries)
+            await session.commit()
+    assert await practice.events() == [event, listing]
+    async with database.reading() as session:
+        kept = await session.scalar(select(AuditEventRow.mac).where(AuditEventRow.id == event.id))
+    assert kept != entries[0].mac

@@ -47,7 +47,7 @@ def environment(tmp_path: Path, database: Database) -> dict[str, str]:
 
 
 def clarity(environment: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-m", "clarity", *arguments],
         env=environment,
         input=stdin,

@@ -38,9 +38,7 @@ def test_every_command_explains_itself(terminal: Terminal, command: str) -> None
 def test_it_answers_without_loading_what_commands_need() -> None:
     heavy = {"sqlalchemy", "pydantic", "fastapi", "cryptography", "uvicorn", "alembic", "msgspec", "faker"}
     script = f"import sys; from clarity.cli import main; main(['--help']); print({heavy!r} & set(sys.modules))"
-    ran = subprocess.run(  # noqa: S603 - our own arguments
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "set()"
 
 

@@ -25,7 +25,7 @@ class Dialogue:
 
     def __init__(self, *arguments: str, folder: Path) -> None:
         self._screen, keyboard = os.openpty()
-        self.process = subprocess.Popen(  # noqa: S603 - our own arguments
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "clarity", *arguments],
             cwd=folder,
             env={**surroundings(), "TERM": "xterm", "COLUMNS": "100"},
@@ -118,7 +118,7 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
         assert process.stderr is not None
         address = re.search(r"http://127\.0\.0\.1:\d+", read_until(process.stderr, "Serving on"))
         assert address
-        with urllib.request.urlopen(f"{address[0]}/ready", timeout=_SECONDS) as answer:  # noqa: S310 - our own server
+        with urllib.request.urlopen(f"{address[0]}/ready", timeout=_SECONDS) as answer:
             assert json.load(answer)["status"] == "ready"
             assert "Server" not in answer.headers
         taken = practice.run("serve", "--port", address[0].rpartition(":")[2])

@@ -1,5 +1,7 @@
 """The policy: who may do what to which record."""
 
+from uuid import UUID
+
 import pytest
 
 from clarity.domain.access import (
@@ -24,9 +26,9 @@ DOCTOR = PractitionerId(new_id())
 ADA = PatientId(new_id())
 
 
-def a_record(*, tied: bool = False, guarded: bool = False, deleted: bool = False, author: object = None) -> Sealed:
+def a_record(*, tied: bool = False, guarded: bool = False, deleted: bool = False, author: UUID | None = None) -> Sealed:
     team = frozenset({DOCTOR}) if tied else frozenset()
-    standing = Standing(care_team=team, guarded=guarded, deleted=deleted, author=author)  # type: ignore[arg-type]
+    standing = Standing(care_team=team, guarded=guarded, deleted=deleted, author=author)
     return Sealed(resource=Resource.PATIENT, id=ADA, patient=ADA, standing=standing)
 
 

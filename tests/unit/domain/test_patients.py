@@ -1,7 +1,9 @@
 """What a patient is, what may be shown of one, and whom a query means."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,8 +35,8 @@ def card_of(patient: Patient) -> PatientCard:
     return PatientCard(id=patient.id, names=patient.names, born=patient.born, identifiers=patient.identifiers)
 
 
-def is_found(patient: Patient, **asked: object) -> bool:
-    return card_of(patient).matches(PatientQuery(**asked), TODAY)  # type: ignore[arg-type]
+def is_found(patient: Patient, **asked: Any) -> bool:
+    return card_of(patient).matches(PatientQuery(**asked), TODAY)
 
 
 def test_a_patient_may_appear_in_a_log() -> None:
@@ -73,16 +75,16 @@ def test_a_patient_goes_by_the_first_name_that_is_not_an_old_one() -> None:
         {"sources": ("s",) * 101},
     ],
 )
-def test_a_patient_that_breaks_a_rule_cannot_be_made(broken: dict[str, object]) -> None:
+def test_a_patient_that_breaks_a_rule_cannot_be_made(broken: dict[str, Any]) -> None:
     with pytest.raises(Invalid) as refused:
-        replace(a_patient(), **broken)  # type: ignore[arg-type]
+        replace(a_patient(), **broken)
     assert refused.value.field == next(iter(broken))
 
 
 def test_a_death_at_an_instant_needs_its_offset() -> None:
     Death(instant=datetime(2026, 1, 1, tzinfo=UTC))
     with pytest.raises(Invalid):
-        Death(instant=datetime(2026, 1, 1))  # noqa: DTZ001
+        Death(instant=datetime(2026, 1, 1))
 
 
 def test_what_is_not_shown_is_blank_and_comes_back() -> None:
@@ -130,7 +132,7 @@ def test_changes_are_named_field_by_field() -> None:
         ({"identifier": "X1", "identifier_system": "urn:b"}, False),
     ],
 )
-def test_whom_a_query_means(asked: dict[str, object], found: bool) -> None:  # noqa: FBT001
+def test_whom_a_query_means(asked: dict[str, Any], found: bool) -> None:
     passport = Identifier(kind=IdentifierKind.PASSPORT, value="X1", system="urn:a")
     ada = a_patient(names=(a_name(), a_name("Byron", use=NameUse.MAIDEN)), born="1985-12-10", identifiers=(passport,))
     assert is_found(ada, **asked) is found
@@ -150,8 +152,8 @@ def test_whom_a_query_means(asked: dict[str, object], found: bool) -> None:  # n
 )
 def test_a_birth_date_known_in_part_matches_if_any_day_of_it_would(
     born: str,
-    asked: dict[str, object],
-    found: bool,  # noqa: FBT001
+    asked: dict[str, Any],
+    found: bool,
 ) -> None:
     assert is_found(a_patient(born=born), **asked) is found
 
@@ -199,9 +201,9 @@ def test_order_by_name_ignores_case_and_accents_and_by_age_puts_the_youngest_fir
         ({"ssn": "\x00"}, "ssn"),
     ],
 )
-def test_a_query_nobody_could_match_is_refused(broken: dict[str, object], field: str) -> None:
+def test_a_query_nobody_could_match_is_refused(broken: dict[str, Any], field: str) -> None:
     with pytest.raises(Invalid) as refused:
-        PatientQuery(**broken)  # type: ignore[arg-type]
+        PatientQuery(**broken)
     assert refused.value.field == field
 
 
@@ -225,7 +227,7 @@ def test_a_social_security_number_has_nine_digits(text: str) -> None:
 @pytest.mark.parametrize(
     ("npi", "valid"), [("1234567893", True), ("1234567890", False), ("160", False), ("123456789३", False), ("", False)]
 )
-def test_the_check_digit_of_an_npi(npi: str, valid: bool) -> None:  # noqa: FBT001
+def test_the_check_digit_of_an_npi(npi: str, valid: bool) -> None:
     assert npi_is_valid(npi) is valid
 
 
@@ -235,15 +237,15 @@ def test_the_check_digit_of_an_npi(npi: str, valid: bool) -> None:  # noqa: FBT0
         lambda: Telecom(system=TelecomSystem.EMAIL, value="nobody"),
         lambda: Telecom(system=TelecomSystem.PHONE, value=" "),
         lambda: Telecom(system=TelecomSystem.PHONE, value="1", rank=0),
-        lambda: Address(),
+        Address,
         lambda: Address(city="x", latitude=91),
         lambda: Address(city="x", longitude=-181),
-        lambda: Coding(),
-        lambda: Concept(),
-        lambda: EmergencyContact(),
+        Coding,
+        Concept,
+        EmergencyContact,
         lambda: Identifier(kind=IdentifierKind.OTHER, value=""),
     ],
 )
-def test_a_value_that_says_nothing_cannot_be_made(broken: object) -> None:
+def test_a_value_that_says_nothing_cannot_be_made(broken: Callable[[], object]) -> None:
     with pytest.raises(Invalid):
-        broken()  # type: ignore[operator]
+        broken()

@@ -115,7 +115,7 @@ def test_an_encounter_that_never_happened_ties_nobody(status: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "is_tied"), [("active", True), ("suspended", True), ("inactive", False)])
-def test_a_care_team_ties_its_members_while_it_is_at_work(status: str, is_tied: bool) -> None:  # noqa: FBT001 - a column
+def test_a_care_team_ties_its_members_while_it_is_at_work(status: str, is_tied: bool) -> None:
     ada, anna = a_fhir_patient(), a_fhir_practitioner("anna")
     team = {
         "resourceType": "CareTeam",

@@ -39,8 +39,8 @@ SOURCE = "import|Patient/p1"
 text = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=12)
 dates = st.builds(PartialDate.of, st.dates()) | st.builds(PartialDate, st.integers(1, 9999), st.integers(1, 12))
 instants = st.datetimes(
-    min_value=datetime(2, 1, 1),  # noqa: DTZ001 - a bound has no zone
-    max_value=datetime(9998, 1, 1),  # noqa: DTZ001 - as above
+    min_value=datetime(2, 1, 1),
+    max_value=datetime(9998, 1, 1),
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=-4))]),
 )
 maybe_text = st.just("") | text
