@@ -134,6 +134,21 @@ async def test_whoever_disposes_leaves_no_connection_behind(database_options: En
 # PostgreSQL
 
 
+async def test_an_address_that_the_server_turns_away_is_the_operators_to_set_right(
+    postgresql_options: EngineOptions,
+) -> None:
+    url = make_url(postgresql_options.url).set(database="nowhere")
+    async with opened(replace(postgresql_options, url=url.render_as_string(hide_password=False))) as database:
+        with pytest.raises(Misconfigured, match="3D000"), translated():
+            await counted(database)
+
+
+async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    async with opened(EngineOptions(url=f"postgresql+asyncpg:///x?host={tmp_path}")) as database:
+        with pytest.raises(Unavailable), translated():
+            await counted(database)
+
+
 async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(postgresql: Database) -> None:
     own = text("SELECT pg_backend_pid()")
     async with postgresql.reading() as session:

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Connection, Dialect, NullPool, event, make_url, select
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
@@ -141,6 +142,7 @@ def _postgresql_engine(options: EngineOptions, **pool: Any) -> AsyncEngine:
         echo=options.echo,
         hide_parameters=True,
         connect_args={
+            "async_creator_fn": _connect,
             "ssl": options.tls,
             "timeout": options.connect_timeout_seconds,
             # For a server that answers no more at all; one that does enforces the limit itself.
@@ -158,6 +160,23 @@ def _postgresql_engine(options: EngineOptions, **pool: Any) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "handle_error", _drop_what_timed_out)
     return engine
+
+
+_open_connection: Callable[..., Awaitable[Any]] = asyncpg.connect
+
+
+async def _connect(*arguments: Any, **options: Any) -> Any:
+    """Connect, and tell what an operator has to set right from what may pass."""
+    try:
+        return await _open_connection(*arguments, **options)
+    except ssl.SSLCertVerificationError as exc:
+        raise Misconfigured(f"the database's TLS certificate is not the one expected: {exc.verify_message}") from None
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as exc:
+        raise Misconfigured(
+            f"the database turns us away ({exc.sqlstate}); check the role, the password and the name in its address"
+        ) from None
+    except OSError:  # of a socket, of TLS, of looking up a name
+        raise ConnectionError("the database does not answer") from None
 
 
 def _drop_what_timed_out(context: ExceptionContext) -> None:
