@@ -82,11 +82,16 @@ def test_the_environment_wins_over_the_file_beside_it_and_both_over_secrets(
 
 def test_any_setting_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "address").write_text(f"{APPLICATION}\n")
-    (tmp_path / ".env").write_text(f"DB_POOL_SIZE_FILE={tmp_path}/size\n")
+    (tmp_path / ".env").write_text(f"DB_POOL_SIZE_FILE={tmp_path}/size\nASYNC_DATABASE_URI_FILE=/nowhere\n")
     (tmp_path / "size").write_text("9\n")
     settings = loaded(monkeypatch, ASYNC_DATABASE_URI_FILE=str(tmp_path / "address"))
     assert settings.database.password == SECRET
     assert settings.db_pool_size == 9
+
+
+def test_the_folder_of_secrets_may_be_another(tmp_path: Path) -> None:
+    (tmp_path / "database_url").write_text(APPLICATION)
+    assert Settings(_secrets_dir=tmp_path).database.password == SECRET
 
 
 def test_a_value_and_a_file_with_another_are_too_much(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -149,9 +154,9 @@ def test_every_mistake_is_named_at_once_and_none_is_repeated(monkeypatch: pytest
     assert refused.value.__suppress_context__
 
 
-def test_a_place_for_data_that_is_no_path_does_not_blame_what_follows_from_it() -> None:
-    with pytest.raises(ValueError, match="data_dir") as refused:
-        Settings(data_dir=1)  # type: ignore[arg-type]  # which is what is tested
+def test_no_mistake_is_repeated_to_who_makes_settings_in_code_either() -> None:
+    with pytest.raises(ValueError, match="db_pool_size") as refused:
+        Settings(db_pool_size=SECRET)  # type: ignore[arg-type]  # as text, as the environment has it
     assert SECRET not in str(refused.value)
 
 
@@ -309,6 +314,13 @@ def test_what_the_driver_does_not_take_in_an_address_stands_apart() -> None:
     assert (address.user, address.password, address.tls) == ("u", "p@", TlsMode.VERIFY_CA)
     assert (address.root_certificate, address.certificate, address.key) == ("/r", "/c", "/k")
     assert (address.application_name, address.connect_timeout_seconds) == ("x", 3)
+
+
+def test_an_authority_of_ones_own_may_be_named_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, ASYNC_DATABASE_URI=APPLICATION, DB_SSL_ROOT_CERT="/etc/root.pem")
+    assert settings.database.root_certificate == "/etc/root.pem"
+    settings = loaded(monkeypatch, ASYNC_DATABASE_URI=f"{APPLICATION}&sslrootcert=/other.pem")
+    assert settings.database.root_certificate == "/other.pem"
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
