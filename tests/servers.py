@@ -101,7 +101,11 @@ def _runnable(programs: Path, folder: Path, user: Mapping[str, Any]) -> Path:
     try:
         subprocess.run([programs / "initdb", "--version"], check=True, stdout=subprocess.DEVNULL, **user)
     except PermissionError:
-        return Path(shutil.copytree(programs.parent, folder / "postgresql", symlinks=True)) / "bin"
+        package = programs.parents[1]
+        # The libraries that the package brings are found by their place beside it.
+        for part in (programs.parent, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(part, folder / part.relative_to(package.parent), symlinks=True)
+        return folder / programs.relative_to(package.parent)
     return programs
 
 
