@@ -1,22 +1,25 @@
 """What happens when a unit of work ends at the worst moment: in its COMMIT."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Connection, Engine, event, insert, text
+from sqlalchemy.exc import OperationalError
 
-from clarity.application.admission import admit_new
-from clarity.domain.access import Action
+from clarity.application.admission import admit, admit_new
+from clarity.domain.access import Action, Reason
 from clarity.domain.audit import Outcome
-from clarity.domain.errors import Conflict, NotFound, OutcomeUnknown
+from clarity.domain.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from clarity.domain.patients import Patient
 from clarity.domain.records import Resource
 from clarity.persistence.care_team import CareTeamRow
 from clarity.persistence.engine import Database
+from clarity.persistence.errors import is_unsettled
 from clarity.persistence.unit_of_work import SqlWork
-from tests.builders import NOW, a_keyring, a_patient, new_id, the_operator
+from tests.builders import NOW, a_keyring, a_patient, an_actor, new_id, the_operator
 from tests.practice import Practice, sql_practice
 
 
@@ -84,6 +87,46 @@ async def test_a_connection_that_breaks_in_a_commit_leaves_an_outcome_that_nobod
         assert (told.outcome, told.patient) == (Outcome.UNKNOWN, ada.id)
         with pytest.raises(NotFound):
             await practice.opened(ada.id)
+
+
+async def test_a_commit_that_the_end_of_the_loop_cancels_is_not_said_to_have_failed(
+    practice: Practice, database: Database
+) -> None:
+    def cancel(_: Connection) -> None:
+        committing = asyncio.current_task()
+        assert committing is not None
+        asyncio.get_running_loop().call_soon(committing.cancel)
+
+    with at_commit(database, cancel), pytest.raises(OutcomeUnknown):
+        await register(practice, a_patient())
+    told = {event.outcome for event in await practice.events()}
+    assert Outcome.UNKNOWN in told
+    assert Outcome.FAILED not in told
+
+
+def test_a_commit_that_sqlite_could_not_write_may_come_back_after_a_crash() -> None:
+    broken = sqlite3.OperationalError()
+    broken.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+    assert is_unsettled(OperationalError("COMMIT", {}, broken))
+
+
+@pytest.mark.parametrize("snapshot", [None, False, True])
+async def test_a_connection_that_breaks_before_a_refusal_is_not_a_failure_nobody_foresaw(
+    postgresql: Database, snapshot: bool | None
+) -> None:
+    async with sql_practice(postgresql, a_keyring()) as practice:
+        ada = await practice.stored(a_patient())
+        begin = practice.begin() if snapshot is None else practice.reading(snapshot=snapshot)
+        with pytest.raises((Unavailable, NotFound)):
+            async with begin as work:
+                assert isinstance(work, SqlWork)
+                sealed = await work.patients.get(ada.id)
+                backend = await work.session.scalar(text("SELECT pg_backend_pid()"))
+                async with postgresql.reading() as other:
+                    await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
+                admit(work, an_actor(), Action.VIEW, sealed, at=NOW)
+        refusal = (await practice.events())[-1]
+        assert (refusal.outcome, refusal.reason) == (Outcome.REFUSED, Reason.NO_TIE)
 
 
 async def test_an_error_in_a_commit_leaves_nothing_and_the_next_unit_of_work_begins(

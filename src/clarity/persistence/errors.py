@@ -1,6 +1,7 @@
 """What the database's errors mean. They are told by SQLSTATE and constraint, and never passed on themselves."""
 
 import sqlite3
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -73,11 +74,16 @@ def translated() -> Iterator[None]:
         raise Unavailable from None
 
 
-def is_disconnect(exc: BaseException) -> bool:
-    """Tell whether a statement failed because its connection broke, so that its outcome is not known."""
+def is_unsettled(exc: BaseException) -> bool:
+    """Tell whether a COMMIT that ended so may have been done: its connection broke, or nobody waited for the answer.
+
+    SQLite takes back a COMMIT that it could not write to the end, yet all of it may be in the file and come
+    back when the file is next opened after a crash.
+    """
     if isinstance(exc, DBAPIError):
-        return exc.connection_invalidated or isinstance(exc, InterfaceError) or state_of(exc).startswith(("08", "57P"))
-    return isinstance(exc, ConnectionError | TimeoutError)
+        broke = exc.connection_invalidated or isinstance(exc, InterfaceError)
+        return broke or state_of(exc).startswith(("08", "57P", "SQLITE_IOERR"))
+    return isinstance(exc, ConnectionError | TimeoutError | CancelledError)
 
 
 def state_of(exc: DBAPIError) -> str:

@@ -14,7 +14,7 @@ from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, TrailUnavailable
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
 from clarity.persistence.audit import append
-from clarity.persistence.errors import is_disconnect, translated
+from clarity.persistence.errors import is_unsettled, translated
 from clarity.persistence.idempotency import SqlIdempotencyKeys
 from clarity.persistence.identifiers import BlindIndexing, IdentifierTable
 from clarity.persistence.keys import DataKeys
@@ -148,8 +148,9 @@ class UnitsOfWork:
         """Begin a unit of work that writes; its events are rows of the same transaction."""
         ledger = Ledger()
         try:
-            async with self.database.turn(), self.database.writing() as session:
-                with translated():
+            # Leaving the session may find that its connection broke; that is translated too.
+            with translated():
+                async with self.database.turn(), self.database.writing() as session:
                     yield SqlWork(session, self.tools, ledger)
                     ledger.check()
                     entries = [self.tools.certify(event) for event in ledger.events(self.tools.new_id)]
@@ -165,8 +166,8 @@ class UnitsOfWork:
         ledger = Ledger()
         sessions = self.database.snapshot if snapshot else self.database.reading
         try:
-            async with sessions() as session:
-                with translated():
+            with translated():
+                async with sessions() as session:
                     yield SqlWork(session, self.tools, ledger)
             ledger.check()
         except BaseException as exc:
@@ -196,7 +197,7 @@ async def _commit(session: AsyncSession, ledger: Ledger) -> None:
         # SQLite leaves the transaction open when its COMMIT fails, and nobody could begin another on this
         # connection; of any other database, too, it is not known what state it is in.
         await session.invalidate()
-        if is_disconnect(exc):
+        if is_unsettled(exc):
             unknown = OutcomeUnknown()
             ledger.fail(unknown)
             raise unknown from None
