@@ -9,11 +9,11 @@ from uuid_utils.compat import uuid7
 from clarity.application.imports import Inputs
 from clarity.bootstrap import engine_options, open_keyring
 from clarity.config import DatabaseAddress, Environment, Settings, load_settings
-from clarity.domain.errors import Misconfigured
+from clarity.domain.errors import CannotOpen, Misconfigured
 from clarity.fhir.inputs import FhirInputs
 from clarity.persistence import migrations
 from clarity.persistence.engine import connect
-from clarity.persistence.inspection import Found, inspect, make_role
+from clarity.persistence.inspection import Found, first_data_key, inspect, make_role
 from clarity.persistence.roles import create_roles_sql
 from clarity.security.keyring import initialise
 from clarity.security.keystore import open_store
@@ -106,10 +106,33 @@ async def look_at_database(settings: Settings) -> Found:
 
 async def require_ready(settings: Settings) -> None:
     """Raise `Misconfigured` unless keys, tables and privileges are as they have to be to serve."""
+    await require_practice(settings)
+    settings.check_start((await look_at_database(settings)).problems)
+
+
+async def require_practice(settings: Settings) -> None:
+    """Raise `Misconfigured` unless there are keys, tables of this version, and what is in these opens with those."""
     open_keyring(settings)
     if await pending_migrations(settings):
         raise Misconfigured("the tables are behind this version; run `clarity migrate`")
-    settings.check_start((await look_at_database(settings)).problems)
+    await require_matching_keys(settings)
+
+
+async def require_matching_keys(settings: Settings) -> None:
+    """Raise `Misconfigured` if the database was written with other keys: nothing in it could be read any more.
+
+    The oldest key is tried, since it stays what it was when a store was lost and another was made in its place.
+    """
+    wrapped = await first_data_key(engine_options(settings))
+    try:
+        if wrapped is not None:
+            open_keyring(settings).unwrap(wrapped)
+    except CannotOpen:
+        store = open_store(settings.key_store).name
+        raise Misconfigured(
+            f"the database was written with other keys than those in the key store {store};"
+            " restore the store, and its root, from their backups"
+        ) from None
 
 
 def fhir_inputs(paths: Iterable[Path], *, source: str, strict: bool) -> Inputs:

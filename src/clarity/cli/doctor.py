@@ -58,7 +58,7 @@ def doctor() -> None:
     results().print(_table(findings))
     failed = sum(finding.verdict is Verdict.FAIL for finding in findings)
     if failed:
-        note(f"{failed} of {len(findings)} are not well.")
+        note(f"{failed} of {len(findings)} {'is' if failed == 1 else 'are'} not well.")
         raise typer.Exit(Status.REFUSED)
     note("All is well." if all(one.verdict is Verdict.OK for one in findings) else "Nothing failed.")
 
@@ -75,6 +75,7 @@ def _examine() -> Iterator[Finding]:
         ("keys", _keys),
         ("database", _database),
         ("tables", _tables),
+        ("keys of the database", _keys_of_the_database),
         ("time zone", _time_zone),
         ("disk", _disk),
     )
@@ -166,9 +167,26 @@ def _tables(settings: "Settings") -> Iterator[Finding]:
     from clarity import upkeep
 
     if pending := asyncio.run(upkeep.pending_migrations(settings)):
-        yield Finding("tables", Verdict.FAIL, f"{len(pending)} revisions behind; run `clarity migrate`")
+        yield Finding(
+            "tables",
+            Verdict.FAIL,
+            f"{len(pending)} {'revision' if len(pending) == 1 else 'revisions'} behind; run `clarity migrate`",
+        )
     else:
         yield Finding("tables", Verdict.OK, "up to date")
+
+
+def _keys_of_the_database(settings: "Settings") -> Iterator[Finding]:
+    from clarity import upkeep
+
+    try:
+        upkeep.open_keyring(settings)
+        behind = asyncio.run(upkeep.pending_migrations(settings))
+    except ClarityError:
+        return  # which was found before
+    if not behind:
+        asyncio.run(upkeep.require_matching_keys(settings))
+        yield Finding("keys of the database", Verdict.OK, "open with the key store")
 
 
 def _time_zone(settings: "Settings") -> Iterator[Finding]:

@@ -21,10 +21,15 @@ def read_settings() -> "Settings":
 
 
 def in_practice(settings: "Settings", act: Callable[[Services], Awaitable[Result]]) -> Result:
-    """Open the practice, act in it, close it, and return what came of it."""
+    """Open the practice, act in it, close it, and return what came of it.
+
+    Raises `Misconfigured` if its keys are not there or do not fit, or its tables are behind.
+    """
     from clarity.bootstrap import running
+    from clarity.upkeep import require_practice
 
     async def run() -> Result:
+        await require_practice(settings)
         async with running(settings) as services:
             return await act(services)
 

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from clarity.persistence.engine import EngineOptions, unpooled
 from clarity.persistence.errors import translated
+from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.roles import check_privileges, create_app_role
+from clarity.security.keyring import WrappedKey
 
 _SERVER = text(
     "SELECT current_setting('server_version') AS version, clock_timestamp() AS clock, current_user AS role,"
@@ -36,6 +38,19 @@ async def inspect(options: EngineOptions) -> Found:
                 return await _look_around(connection)
     finally:
         await engine.dispose()
+
+
+async def first_data_key(options: EngineOptions) -> WrappedKey | None:
+    """Return the oldest data key that was not destroyed, or `None` where there is no patient yet."""
+    oldest = select(DataKeyRow).where(DataKeyRow.wrapped.is_not(None)).order_by(DataKeyRow.subject_id).limit(1)
+    engine = unpooled(options)
+    try:
+        with translated():
+            async with engine.connect() as connection:
+                row = (await connection.execute(oldest)).one_or_none()
+    finally:
+        await engine.dispose()
+    return row and WrappedKey(row.subject_id, row.generation, row.kek_generation, row.wrapped)
 
 
 async def make_role(options: EngineOptions, role: str, password: str) -> bool:

@@ -63,7 +63,10 @@ class Keyring:
         """
         stored = store.load()
         if not stored:
-            raise Misconfigured(f"the key store {store.name} holds no keys; make them with `clarity keys init`")
+            raise Misconfigured(
+                f"the key store {store.name} holds no keys;"
+                " put it back, or make the first ones with `clarity keys init`"
+            )
         secrets: dict[Purpose, dict[int, bytes]] = {}
         for key in stored:
             secrets.setdefault(key.purpose, {})[key.generation] = _unwrapped(key, store, root)

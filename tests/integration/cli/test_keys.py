@@ -56,3 +56,19 @@ def test_a_root_that_others_can_read_is_refused(empty_practice: Terminal) -> Non
     ran = empty_practice.run("account", "list")
     assert ran.status == Status.MISCONFIGURED
     assert "chmod 600" in ran.err
+
+
+def test_keys_that_did_not_write_the_database_are_refused_before_they_write_in_it(practice: Terminal) -> None:
+    for lost in ("root.key", "keys.json"):
+        (practice.data / lost).unlink()
+    assert practice.run("keys", "init").status == Status.OK
+    events = practice.rows("SELECT count(*) FROM audit_events")
+    for command in (["account", "list"], ["serve", "--port", "0"], ["import", "."], ["demo", "--no-serve"]):
+        ran = practice.run(*command)
+        assert ran.status == Status.MISCONFIGURED
+        assert is_one_line(ran.err)
+        assert "written with other keys" in ran.err
+    assert practice.rows("SELECT count(*) FROM audit_events") == events
+    ran = practice.run("doctor")
+    assert ran.status == Status.REFUSED
+    assert "1 of 11 is not well" in ran.err

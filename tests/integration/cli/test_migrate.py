@@ -3,7 +3,7 @@
 import pytest
 
 from clarity.cli.endings import Status
-from tests.shells import Terminal
+from tests.shells import Terminal, is_one_line
 
 
 def test_what_is_pending_is_listed_and_then_done(terminal: Terminal) -> None:
@@ -35,11 +35,14 @@ def test_tables_that_are_missing_keep_the_server_from_starting(terminal: Termina
     assert "clarity migrate" in ran.err
 
 
-def test_a_command_that_meets_no_tables_says_where_to_look(terminal: Terminal) -> None:
+def test_without_tables_a_command_says_what_makes_them(terminal: Terminal) -> None:
     terminal.run("keys", "init")
-    ran = terminal.run("account", "list")
-    assert ran.status == Status.UNAVAILABLE
-    assert "clarity doctor" in ran.err
+    for command in (["account", "list"], ["import", "."], ["patient", "find", "--token", "x"]):
+        ran = terminal.run(*command)
+        assert ran.status == Status.MISCONFIGURED
+        assert is_one_line(ran.err)
+        assert "clarity migrate" in ran.err
+    assert not (terminal.data / "clarity.db").exists()
 
 
 def test_roles_are_for_postgresql(terminal: Terminal) -> None:

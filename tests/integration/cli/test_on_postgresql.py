@@ -76,6 +76,7 @@ def test_connecting_as_the_owner_is_not_well(server: Terminal, postgres: Postgre
 
 def test_a_server_that_does_not_answer_is_said_in_one_line(server: Terminal) -> None:
     server.run("keys", "init")
+    server.run("migrate")
     server.set(async_database_uri="postgresql://clarity@127.0.0.1:1/clarity")
     ran = server.run("account", "list")
     assert ran.status == Status.UNAVAILABLE
