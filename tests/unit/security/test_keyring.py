@@ -75,7 +75,9 @@ def test_keys_are_made_once(store: FileKeyStore, root: FileRoot) -> None:
 
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path, root: FileRoot) -> None:
-    with pytest.raises(Misconfigured, match=r"empty\.json holds no keys; put it back, or make the first ones with `clarity keys init`"):
+    with pytest.raises(
+        Misconfigured, match=r"empty\.json holds no keys; put it back, or make the first ones with `clarity keys init`"
+    ):
         Keyring.open(FileKeyStore(tmp_path / "empty.json"), root)
 
 
