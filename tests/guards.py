@@ -113,7 +113,7 @@ REMOVALS = (
     Removal(
         "The care team is changed by its own action only",
         "application/patients.py",
-        "admitted.fields & ~PatientField.CARE_TEAM",
+        "admitted.fields & ~_CHANGED_APART",
         "admitted.fields",
         "contract/test_patient_service.py::test_the_care_team_is_not_changed_by_the_way",
     ),

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
 
 from clarity.application.patients import PatientService, RepeatKey
-from clarity.application.ports import PatientFilter
+from clarity.application.ports import Found, PatientFilter
 from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.errors import (
@@ -183,6 +184,21 @@ async def test_a_patient_is_discharged_once(practice: Practice, patients: Patien
     assert (await patients.discharge(anna, ada.id, TODAY, version=1)).status is PatientStatus.DISCHARGED
     with pytest.raises(Conflict):
         await patients.discharge(anna, ada.id, TODAY, version=2)
+
+
+@pytest.mark.parametrize("day", [None, TODAY])
+async def test_nobody_is_discharged_or_taken_back_by_the_way(
+    practice: Practice, patients: PatientService, desk: Actor, day: date | None
+) -> None:
+    ada = await practice.stored(a_patient(discharged=None if day else date(2026, 1, 1)))
+    with pytest.raises(Invalid) as refused:
+        await patients.change(desk, ada.id, lambda patient: replace(patient, discharged=day), version=1)
+    assert refused.value.field == "discharged"
+
+
+def test_neither_a_request_nor_what_a_search_found_shows_in_a_repr() -> None:
+    assert "lovelace" not in repr(RepeatKey(key="1", request=b'{"family": "lovelace"}'))
+    assert "lovelace" not in repr(Found(patients=(), keys=(("lovelace", "ada"),), count=1, exact=True, more=False))
 
 
 async def test_a_deleted_patient_is_gone_for_everybody(

@@ -147,6 +147,7 @@ async def test_the_history_comes_in_pages(practice: Practice) -> None:
     first = await history_of(practice, ada.id, at_most=2)
     second = await history_of(practice, ada.id, before=first[-1].version, at_most=2)
     assert [one.version for one in (*first, *second)] == [5, 4, 3, 2]
+    assert [one.version for one in await history_of(practice, ada.id, before=2**40, at_most=2)] == [5, 4]
 
 
 async def test_a_practitioner_who_left_can_join_again(practice: Practice) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from uuid import UUID
 
@@ -28,13 +28,16 @@ from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import FIELD_BITS, Patient, PatientField, PatientQuery
 from clarity.domain.records import Resource
 
+# These have use-cases of their own, with rights of their own.
+_CHANGED_APART = PatientField.CARE_TEAM | PatientField.DISCHARGED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepeatKey:
     """The idempotency key a client sent, with the bytes of the request it belongs to."""
 
     key: str
-    request: bytes
+    request: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class PatientService:
             admitted, patient = await self._open(work, actor, Action.CHANGE, patient_id, version)
             edited = edit(patient)
             changed = edited.changed_from(patient)
-            _require_fields(changed, admitted.fields & ~PatientField.CARE_TEAM)
+            _require_fields(changed, admitted.fields & ~_CHANGED_APART)
             if PatientField.IDENTIFIERS in changed:
                 require_right(admitted.attempt, Action.CHANGE_IDENTIFIERS)
             return await work.patients.save(edited) if changed else patient

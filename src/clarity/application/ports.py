@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -46,8 +46,8 @@ class PatientFilter:
 class PatientRepository(Protocol):
     """The patient records of one unit of work. What it fetches is sealed until it has been admitted.
 
-    What `open`, `history` and `find_practitioners` hand out counts as disclosed, what `add` and `save`
-    write as changed; the unit of work refuses to end while one of them has no event.
+    What `open` and `history` hand out counts as disclosed, what `add` and `save` write as changed; the unit
+    of work refuses to end while one of them has no event.
     """
 
     async def get(self, patient: PatientId) -> Sealed:
@@ -313,7 +313,7 @@ class Found:
     """
 
     patients: tuple[PatientId, ...]
-    keys: tuple[tuple[str, ...], ...]
+    keys: tuple[tuple[str, ...], ...] = field(repr=False)
     count: int
     exact: bool
     more: bool

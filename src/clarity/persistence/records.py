@@ -160,7 +160,7 @@ class SealedTable(Generic[Entity]):
             )
             .outerjoin(DataKeyRow, _opens(kept.patient_id, kept.key_generation))
             .where(kept.table_number == table, kept.column_number == column, kept.row_id == record.id)
-            .where(kept.version < (record.version if before is None else before))
+            .where(kept.version < (record.version if before is None else min(before, record.version)))
             .order_by(kept.version.desc())
             .limit(at_most - len(newest))
         )

@@ -21,7 +21,7 @@ from clarity.security.hazmat import Aead
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataKey:
-    """The key that seals the rows of one subject. It cannot be read out, compared, copied or pickled."""
+    """The key that seals the rows of one subject. It cannot be read out, compared or pickled."""
 
     subject: UUID
     generation: int
