@@ -147,6 +147,7 @@ async def test_exact_identifiers_find_their_owner(practice: Practice, patients: 
     assert await found(phone="+1 555 978 4581") == (ada,)
     assert await found(identifier="X1") == (ada,)
     assert await found(identifier="X1", identifier_system="urn:a") == (ada,)
+    assert await found(identifier="\u200bX1 ", identifier_system="urn:a") == (ada,)
     assert await found(mrn="MRN-1", name="love") == (ada,)
     assert await found(mrn="MRN-2") == ()
     assert await found(identifier="X1", identifier_system="urn:b") == ()

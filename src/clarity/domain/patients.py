@@ -1,15 +1,14 @@
 """Patients: the person, what is known about them, and how a search describes them."""
 
 import json
-import unicodedata
 from dataclasses import MISSING, dataclass, field, fields, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import IntFlag, StrEnum
 from typing import Self
 
 from clarity.domain.dates import PartialDate, years_between
 from clarity.domain.errors import Conflict, Invalid
-from clarity.domain.identifiers import Identifier, IdentifierKind, IndexKind, IndexTerm
+from clarity.domain.identifiers import Identifier, IdentifierKind, IndexKind, IndexTerm, as_compared
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.names import HumanName, NameUse, fragments_of
 from clarity.domain.people import (
@@ -34,6 +33,8 @@ _INDEXED_TELECOMS = {
     TelecomSystem.SMS: IndexKind.PHONE,
 }
 _LEAST_CALLED_BY = (NameUse.OLD, NameUse.MAIDEN)
+_NO_OFFSET = timedelta(0)
+_MINUTE = timedelta(minutes=1)
 
 
 class PatientStatus(StrEnum):
@@ -80,9 +81,13 @@ class Death(Confidential):
     instant: datetime | None = None
 
     def __post_init__(self) -> None:
-        """Raise `Invalid` if the instant has no offset from UTC."""
-        if self.instant is not None and self.instant.tzinfo is None:
-            raise Invalid("instant", "must have an offset from UTC")
+        """Raise `Invalid` unless the instant has an offset from UTC in whole minutes (FHIR R4, 2.24.0.1).
+
+        Local times of long ago are off by seconds, which no format that it is kept or sent in can say.
+        """
+        offset = _NO_OFFSET if self.instant is None else self.instant.utcoffset()
+        if offset is None or offset % _MINUTE:
+            raise Invalid("instant", "must have an offset from UTC, in whole minutes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,9 +352,5 @@ class PatientCard(Confidential):
     def _is_numbered(self, query: PatientQuery) -> bool:
         if not query.identifier_system:
             return True
-        asked = (query.identifier_system, _plain(query.identifier))
-        return any((identifier.system, _plain(identifier.value)) == asked for identifier in self.identifiers)
-
-
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+        asked = (query.identifier_system, as_compared(query.identifier))
+        return any((identifier.system, as_compared(identifier.value)) == asked for identifier in self.identifiers)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import phonenumbers
 
-from clarity.domain.identifiers import IndexKind
+from clarity.domain.identifiers import IndexKind, as_compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,7 @@ def _phone(text: str, region: str) -> str:
 
 
 def _external(text: str, _region: str) -> str:
-    """Keep case: systems that number in base 62 tell "a" from "A"."""
-    return _spaced(unicodedata.normalize("NFKC", text))
+    return as_compared(text)
 
 
 def _source(text: str, _region: str) -> str:
@@ -83,13 +82,7 @@ def _digits(text: str) -> str:
 def _folded(text: str) -> str:
     # Folding may take a text out of normal form and normalising may unfold it, hence the second time.
     once = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return _spaced(unicodedata.normalize("NFKC", once.casefold()))
-
-
-def _spaced(text: str) -> str:
-    """Drop what cannot be seen, as copied texts have it, and leave one space where there was any."""
-    visible = "".join(character for character in text if unicodedata.category(character) != "Cf")
-    return " ".join(visible.split())
+    return as_compared(once.casefold())
 
 
 NORMALISERS: Mapping[IndexKind, Normaliser] = {

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -85,6 +86,16 @@ def test_a_death_at_an_instant_needs_its_offset() -> None:
     Death(instant=datetime(2026, 1, 1, tzinfo=UTC))
     with pytest.raises(Invalid):
         Death(instant=datetime(2026, 1, 1))
+
+
+def test_a_death_at_a_local_time_of_long_ago_is_not_taken_for_one_that_can_be_kept() -> None:
+    with pytest.raises(Invalid):
+        Death(instant=datetime(1900, 1, 1, tzinfo=ZoneInfo("Europe/Amsterdam")))
+
+
+def test_numbers_of_two_assigners_are_two_wherever_a_bar_stands() -> None:
+    one, other = Identifier.mrn("b|c", "a"), Identifier.mrn("c", "a|b")
+    assert one.terms.isdisjoint(other.terms)
 
 
 def test_what_is_not_shown_is_blank_and_comes_back() -> None:
