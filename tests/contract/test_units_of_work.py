@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -128,6 +129,17 @@ async def test_an_mrn_belongs_to_one_patient(practice: Practice) -> None:
     with pytest.raises(DuplicateMrn):
         await practice.stored(a_patient(mrn=" mrn-0001"))
     assert (await practice.events())[-1].reason is Reason.DUPLICATE
+
+
+async def test_each_of_two_writes_to_one_record_has_its_own_event(practice: Practice) -> None:
+    ada = a_patient()
+    async with practice.begin() as work:
+        admit_new(work, the_operator(), Action.REGISTER, Resource.PATIENT, ada.id, at=NOW)
+        await work.patients.add(ada)
+        admitted = admit(work, the_operator(), Action.CHANGE, await work.patients.get(ada.id), at=NOW)
+        await work.patients.save(replace(work.patients.open(admitted), notes="new"))
+    registered, changed = await practice.events()
+    assert (registered.version, changed.version) == (1, 2)
 
 
 async def test_of_two_writers_who_began_from_one_version_the_second_is_told(practice: Practice) -> None:

@@ -37,12 +37,16 @@ class Ledger:
     def change(
         self, resource: Resource, record: UUID, *, version: int = 0, sealed: bytes = b"", fields: int = 0
     ) -> None:
-        """Enter that a record was written, and complete the attempt that is about it alone."""
+        """Enter that a record was written, and complete the newest attempt that is about it alone.
+
+        Earlier ones may have written a version of their own, which the trail has to name too.
+        """
         self.touched.add((resource, record))
-        for attempt in self.attempts:
+        for attempt in reversed(self.attempts):
             if attempt.covers(resource, record) and attempt.ids == (record,):
                 attempt.version, attempt.fields = version, fields
                 attempt.sealed_digest = sha256(sealed).digest() if sealed else b""
+                return
 
     def fail(self, cause: BaseException) -> None:
         """End every attempt that the policy did not refuse as failed."""
