@@ -1,6 +1,7 @@
 """The composition root: settings become adapters, adapters become services. Here, and nowhere else, they meet."""
 
-import getpass
+import os
+import pwd
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,13 +48,20 @@ def now() -> datetime:
 
 
 def operator() -> Actor:
-    """Return the system actor behind the command line, with the operating-system user's name."""
+    """Return the system actor behind the command line, with the operating-system user's name.
+
+    It is the name of who runs the process, not what the environment says: anybody can set `LOGNAME`.
+    """
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run as somebody who has no name
+        user = f"uid-{os.getuid()}"
     return Actor(
         id=OPERATOR,
         role=Role.SYSTEM,
         request=RequestId(uuid7()),
         purpose=Purpose.SYSTEM_ADMINISTRATION,
-        operator=re.sub(r"[^A-Za-z0-9._$-]", "_", getpass.getuser())[:32],
+        operator=re.sub(r"[^A-Za-z0-9._$-]", "_", user)[:32],
     )
 
 

@@ -1,9 +1,13 @@
 """Who may log in, as the operator says."""
 
 import json
+import os
+import pwd
+from types import SimpleNamespace
 
 import pytest
 
+from clarity.bootstrap import operator
 from clarity.cli.endings import Status
 from clarity.domain.access import OPERATOR, Action
 from clarity.domain.records import Resource
@@ -29,10 +33,17 @@ def test_one_is_added_listed_disabled_and_given_a_password(empty_practice: Termi
 
 
 def test_the_operator_stands_in_the_trail(empty_practice: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOGNAME", "night shift")
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    somebody = SimpleNamespace(pw_name="night shift")
+    monkeypatch.setattr(pwd, "getpwuid", {os.getuid(): somebody}.__getitem__)
     empty_practice.run("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk", "--generate")
     (event,) = [event for event in empty_practice.events() if event.action is Action.REGISTER]
     assert (event.actor, event.operator, event.resource) == (OPERATOR, "night_shift", Resource.ACCOUNT)
+
+
+def test_an_operator_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", dict[int, str]().__getitem__)
+    assert operator().operator == f"uid-{os.getuid()}"
 
 
 @pytest.mark.parametrize(
