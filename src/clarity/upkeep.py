@@ -12,7 +12,6 @@ from clarity.config import DatabaseAddress, Environment, Settings, load_settings
 from clarity.domain.errors import CannotOpen, Misconfigured
 from clarity.fhir.inputs import FhirInputs
 from clarity.persistence import migrations
-from clarity.persistence.engine import connect
 from clarity.persistence.inspection import Found, first_data_key, inspect, make_role
 from clarity.persistence.roles import create_roles_sql
 from clarity.security.keyring import initialise
@@ -68,9 +67,6 @@ def sqlite_file(settings: Settings) -> Path | None:
 async def migrate(settings: Settings, revision: str = "head") -> None:
     """Bring the tables to `revision`, and give the application's role what it needs."""
     options = engine_options(settings, settings.migration_database)
-    if options.dialect_name == "sqlite":
-        # Makes the file for its owner alone, before anything could make it for everybody.
-        await connect(options).dispose()
     await migrations.upgrade(options, revision, app_role=settings.db_app_role)
 
 
@@ -79,9 +75,12 @@ def migration_sql(settings: Settings, revision: str = "head") -> str:
     return migrations.sql(settings.migration_database.dialect, revision, app_role=settings.db_app_role)
 
 
-async def pending_migrations(settings: Settings) -> list[str]:
-    """Return the revisions the tables are behind, the next first: all of them if there is no database yet."""
-    address = settings.migration_database
+async def pending_migrations(settings: Settings, address: DatabaseAddress | None = None) -> list[str]:
+    """Return the revisions the tables are behind, the next first: all of them if there is no database yet.
+
+    Looks as the owner of the tables, or as who connects with `address`.
+    """
+    address = address or settings.migration_database
     file = _file_of(address)
     if file is not None and not file.exists():
         return migrations.revisions_after()
@@ -113,7 +112,8 @@ async def require_ready(settings: Settings) -> None:
 async def require_practice(settings: Settings) -> None:
     """Raise `Misconfigured` unless there are keys, tables of this version, and what is in these opens with those."""
     open_keyring(settings)
-    if await pending_migrations(settings):
+    # As the application, so that a server need not know how the owner connects.
+    if await pending_migrations(settings, settings.database):
         raise Misconfigured("the tables are behind this version; run `clarity migrate`")
     await require_matching_keys(settings)
 
