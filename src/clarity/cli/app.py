@@ -1,8 +1,12 @@
 """Every command, and what `clarity --help` says. Nothing here loads an adapter, so that it answers at once."""
 
+import inspect
+import re
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
 from clarity import __version__
 from clarity.cli import accounts, demo, doctor, imports, keys, migrate, patients, serve
@@ -46,3 +50,16 @@ app.add_typer(accounts.app, name="account")
 app.add_typer(keys.app, name="keys")
 app.command()(doctor.doctor)
 app.command()(serve.openapi)
+
+
+def command_line() -> TyperGroup:
+    """Return every command, with its help in paragraphs that are as wide as the terminal, not as a source file."""
+    group = get_group(app)
+    _unwrap(group)
+    return group
+
+
+def _unwrap(command: TyperCommand | TyperGroup) -> None:
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.help or ""))
+    for one in getattr(command, "commands", {}).values():
+        _unwrap(one)

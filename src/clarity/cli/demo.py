@@ -44,11 +44,11 @@ def demo(
     settings = read_settings()
     _require_development(settings)
     if no_serve:
-        _make(settings, patients, seed, f"http://127.0.0.1:{port}")
+        _make(settings, patients, seed, f"http://127.0.0.1:{port}", f"once `{_program()} serve --port {port}` runs")
         return
     # First the port: who runs this a second time beside the first should learn so at once.
     with listen("127.0.0.1", port) as listening:
-        _make(settings, patients, seed, address_of(listening))
+        _make(settings, patients, seed, address_of(listening), "in another terminal")
         run(settings, listening)
 
 
@@ -59,10 +59,10 @@ def _require_development(settings: "Settings") -> None:
         raise Misconfigured(f"made-up patients are for development, and ENVIRONMENT is {settings.environment}")
 
 
-def _make(settings: "Settings", patients: int, seed: int, address: str) -> None:
+def _make(settings: "Settings", patients: int, seed: int, address: str, whence: str) -> None:
     _prepare(settings)
     passwords = in_practice(settings, lambda services: _fill(settings, services, patients, seed))
-    _introduce(settings, passwords, address, patients)
+    _introduce(settings, passwords, address, patients, whence)
 
 
 def _prepare(settings: "Settings") -> None:
@@ -136,7 +136,7 @@ def _write_private(file: Path, content: str) -> None:
         raise Misconfigured(f"the passwords cannot be kept in {file}: {exc.strerror}") from None
 
 
-def _introduce(settings: "Settings", passwords: dict[str, str], address: str, patients: int) -> None:
+def _introduce(settings: "Settings", passwords: dict[str, str], address: str, patients: int, whence: str) -> None:
     table = Table(box=box.SIMPLE, pad_edge=False)
     for title in ("Role", "E-mail", "Password"):
         table.add_column(title, no_wrap=True)
@@ -149,7 +149,7 @@ def _introduce(settings: "Settings", passwords: dict[str, str], address: str, pa
     )
     printer.print(f"Log in as (also in {settings.data_dir / _CREDENTIALS}, for development only):")
     printer.print(table)
-    printer.print("Three commands to try, in another terminal:\n")
+    printer.print(f"Three commands to try, {whence}:\n", soft_wrap=True)
     for command in _commands(address, clinician, passwords[clinician]):
         printer.print(command, soft_wrap=True)
         printer.print()

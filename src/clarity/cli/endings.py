@@ -72,7 +72,9 @@ def ending() -> Iterator[End]:
     except typer.TyperException as exc:
         _trace()
         usage = getattr(exc, "ctx", None)
-        say(f"{exc.format_message()}{f' (see `{usage.command_path} --help`)' if usage else ''}")
+        # What pydantic puts before the message of a parser says nothing to whoever typed the value.
+        message = exc.format_message().replace("Value error, ", "")
+        say(f"{message}{f' (see `{usage.command_path} --help`)' if usage else ''}")
         end.status = exc.exit_code
     except errors.ClarityError as exc:
         _trace()

@@ -89,7 +89,8 @@ def _print(report: ImportReport, *, show_paths: bool) -> None:
         if show_paths and sys.stdout.isatty():
             printer.print(f"    {bad.place.label.path}", soft_wrap=True)
     if report.bad:
-        note(f"Refused {len(report.bad)} of {report.units} bundles and lines; the others are imported.")
+        others = "the others are imported" if len(report.bad) < report.units else "nothing is imported"
+        note(f"Refused {len(report.bad)} of {report.units} bundles and lines; {others}.")
 
 
 def _position(bad: BadInput) -> tuple[int, int]:

@@ -27,6 +27,13 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a page to read.")]
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("must be a day such as 1985-04-12") from None
+
+
 @app.command(
     epilog="""Examples:
 
@@ -53,10 +60,10 @@ def find(
     min_age: Annotated[int | None, typer.Option(help="At least this many completed years.")] = None,
     max_age: Annotated[int | None, typer.Option(help="At most this many completed years.")] = None,
     born_from: Annotated[
-        date | None, typer.Option(parser=date.fromisoformat, metavar="YYYY-MM-DD", help="Born on this day or later.")
+        date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD", help="Born on this day or later.")
     ] = None,
     born_to: Annotated[
-        date | None, typer.Option(parser=date.fromisoformat, metavar="YYYY-MM-DD", help="Born on this day or before.")
+        date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD", help="Born on this day or before.")
     ] = None,
     status: Annotated[PatientStatus | None, typer.Option(help="Where they stand with the practice.")] = None,
     practitioner: Annotated[UUID | None, typer.Option(help="In the care team of this practitioner, by id.")] = None,

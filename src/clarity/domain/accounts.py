@@ -8,7 +8,7 @@ from clarity.domain.access import Role
 from clarity.domain.errors import Invalid
 from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
 from clarity.domain.people import Telecom, TelecomSystem
-from clarity.domain.values import require_text, within
+from clarity.domain.values import require_text
 
 _LINKED_TO_PRACTITIONER = (Role.CLINICIAN, Role.NURSE)
 
@@ -38,8 +38,10 @@ class Account:
 
     def __post_init__(self) -> None:
         """Raise `Invalid` if the role lacks its link or is not one for accounts."""
-        with within("email"):
+        try:
             Telecom(system=TelecomSystem.EMAIL, value=self.email)
+        except Invalid as exc:
+            raise Invalid("email", exc.rule) from None
         require_text("name", self.name, at_most=200)
         if self.role in {Role.SYSTEM, Role.NOBODY}:
             raise Invalid("role", "is not one for accounts")

@@ -84,3 +84,9 @@ def test_an_address_has_one_account(empty_practice: Terminal) -> None:
 
 def test_nobody_is_disabled_by_a_wrong_address(empty_practice: Terminal) -> None:
     assert empty_practice.run("account", "disable", "nobody@example.org").status == Status.REFUSED
+
+
+def test_an_address_that_is_none_is_named_as_it_was_asked_for(empty_practice: Terminal) -> None:
+    ran = empty_practice.run("account", "add", "desk", "--role", "front-desk", "--name", "Desk", "--generate")
+    assert ran.status == Status.USAGE
+    assert ran.err == "clarity: email: must be an e-mail address\n"

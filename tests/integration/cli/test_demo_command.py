@@ -33,6 +33,7 @@ def test_a_second_run_keeps_data_and_passwords(practice: Terminal) -> None:
 
 def test_what_it_tells_to_try_finds_somebody(practice: Terminal) -> None:
     told = practice.run("demo", "--no-serve", "--patients", str(PATIENTS)).out
+    assert re.search(r"to try, once `.+ serve --port 8000` runs:", told)
     fragment = re.search(r"patient find (\w+) --as clinician@", told)
     assert fragment
     assert json.loads(practice.as_("clinician", "patient", "find", fragment[1], "--json").out)["items"]

@@ -35,6 +35,11 @@ def test_every_command_explains_itself(terminal: Terminal, command: str) -> None
     assert not ran.err
 
 
+def test_paragraphs_are_as_wide_as_the_terminal_and_not_as_the_source(terminal: Terminal) -> None:
+    terminal.set(columns="80")
+    assert "outside development with anything unsafe." in terminal.run("serve", "--help").out
+
+
 def test_it_answers_without_loading_what_commands_need() -> None:
     heavy = {"sqlalchemy", "pydantic", "fastapi", "cryptography", "uvicorn", "alembic", "msgspec", "faker"}
     script = f"import sys; from clarity.cli import main; main(['--help']); print({heavy!r} & set(sys.modules))"

@@ -33,10 +33,16 @@ def test_a_bad_input_is_named_without_its_path_or_content(empty_practice: Termin
     assert [position for position, _ in bad] == ["1", "3", "4"]
     assert "birthDate" in bad[1][1]
     assert re.search(r"Patients +1 +0 +0 +1", ran.out)
-    assert "3 of 4" in ran.err
+    assert "3 of 4 bundles and lines; the others are imported" in ran.err
     for secret in ("ovelace", "Lovel", "Ada", "nowhere", "1985", "cut.json"):
         assert secret not in ran.out + ran.err
     assert "no terminal" in ran.err
+
+
+def test_where_everything_is_refused_nothing_is_said_to_be_imported(empty_practice: Terminal) -> None:
+    ran = empty_practice.run("import", "nowhere.json")
+    assert ran.status == Status.REFUSED
+    assert "1 of 1 bundles and lines; nothing is imported" in ran.err
 
 
 def test_what_has_no_place_is_counted_by_name(empty_practice: Terminal) -> None:

@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from clarity.cli.endings import Status
 from clarity.domain.access import Action, Role
 from clarity.domain.audit import Outcome
@@ -124,3 +126,16 @@ def test_bounds_that_exclude_each_other_are_named(practice: Terminal) -> None:
     ran = practice.as_("clinician", "patient", "find", "--min-age", "70", "--max-age", "7")
     assert ran.status == Status.USAGE
     assert "max_age" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("option", "rule"),
+    [
+        (("--born-from", "1990"), "'--born-from': must be a day such as 1985-04-12"),
+        (("--status", "gone"), "'--status': 'gone' is not one of"),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_plain_words(practice: Terminal, option: tuple[str, str], rule: str) -> None:
+    ran = practice.as_("front-desk", "patient", "find", *option)
+    assert ran.status == Status.USAGE
+    assert f"Invalid value for {rule}" in ran.err
