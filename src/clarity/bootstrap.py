@@ -99,6 +99,7 @@ def units_of_work(database: Database, keyring: Keyring, trail: Trail, region: st
         new_id=uuid7,
         certify=Notary(keys.mac).certify,
         query_mac=keys.query_mac,
+        request_macs=keys.query_macs,
     )
     return UnitsOfWork(database, trail, tools)
 

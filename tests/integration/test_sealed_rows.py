@@ -3,16 +3,17 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
+from secrets import token_bytes
 
 import pytest
 from sqlalchemy import select, text, update
 
 from clarity.application.admission import admit
-from clarity.application.ports import PatientFilter
+from clarity.application.ports import Answered, PatientFilter
 from clarity.audit.encoding import Notary
 from clarity.domain.access import Action, Reach, Reason, Role, Scope
-from clarity.domain.audit import Outcome
-from clarity.domain.errors import CannotOpen, NotFound, StorageFailed
+from clarity.domain.audit import Attempt, Outcome
+from clarity.domain.errors import CannotOpen, NotFound, ReusedKey, StorageFailed
 from clarity.domain.ids import EventId
 from clarity.domain.patients import Patient
 from clarity.domain.records import Label
@@ -22,6 +23,8 @@ from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.unit_of_work import SqlWork
+from clarity.security.keyring import Keyring
+from clarity.security.keyring import Purpose as KeyPurpose
 from tests.builders import NOW, a_keyring, a_patient, an_actor, new_id
 from tests.practice import Practice, sql_practice
 
@@ -138,6 +141,21 @@ async def test_the_event_of_a_write_holds_the_digest_of_what_was_sealed(practice
     ada = await practice.stored(a_patient())
     sealed = await sealed_of(database, ada)
     assert (await practice.events())[-1].sealed_digest == sha256(sealed).digest()
+
+
+async def test_a_request_that_comes_again_is_known_after_the_audit_key_was_changed(database: Database) -> None:
+    first = {purpose: {1: token_bytes(32)} for purpose in KeyPurpose}
+    changed = {**first, KeyPurpose.AUDIT: {**first[KeyPurpose.AUDIT], 2: token_bytes(32)}}
+    actor, answered = an_actor(Role.FRONT_DESK), Answered(record=new_id(), version=1)
+    async with sql_practice(database, Keyring(first)) as practice, practice.begin() as work:
+        work.note(Attempt(actor=actor, action=Action.REGISTER, at=NOW))
+        await work.idempotency_keys.add(actor.id, "key", b"request", answered)
+    async with sql_practice(database, Keyring(changed)) as practice:
+        async with practice.begin() as work:
+            assert await work.idempotency_keys.find(actor.id, "key", b"request") == answered
+        with pytest.raises(ReusedKey):
+            async with practice.begin() as work:
+                await work.idempotency_keys.find(actor.id, "key", b"another")
 
 
 async def test_an_event_that_is_sent_again_is_kept_once_and_as_it_was(practice: Practice, database: Database) -> None:

@@ -34,17 +34,18 @@ class SqlIdempotencyKeys:
 
     session: AsyncSession
     ledger: Ledger
-    mac: Callable[[bytes], bytes]
+    macs: Callable[[bytes], tuple[bytes, ...]]
+    """Returns HMACs under every live key, the newest first: a request may come again after the key was changed."""
 
     async def find(self, actor: UUID, key: str, request: bytes) -> Answered | None:
         """Return how this actor's request with `key` was answered, if it was."""
         statement = select(IdempotencyKeyRow.request_mac, IdempotencyKeyRow.record_id, IdempotencyKeyRow.version).where(
-            IdempotencyKeyRow.actor_id == actor, IdempotencyKeyRow.key_digest == self._digest(key)
+            IdempotencyKeyRow.actor_id == actor, IdempotencyKeyRow.key_digest.in_(self._digests(key))
         )
         row = (await self.session.execute(statement)).first()
         if row is None:
             return None
-        if row.request_mac != self._mac(request):
+        if row.request_mac not in self._request_macs(request):
             raise ReusedKey
         return Answered(record=row.record_id, version=row.version)
 
@@ -53,16 +54,16 @@ class SqlIdempotencyKeys:
         await self.session.execute(
             insert(IdempotencyKeyRow).values(
                 actor_id=actor,
-                key_digest=self._digest(key),
-                request_mac=self._mac(request),
+                key_digest=self._digests(key)[0],
+                request_mac=self._request_macs(request)[0],
                 record_id=answered.record,
                 version=answered.version,
                 created_at=self.ledger.stamp().at,
             )
         )
 
-    def _digest(self, key: str) -> bytes:
-        return self.mac(b"key\x00" + key.encode())
+    def _digests(self, key: str) -> tuple[bytes, ...]:
+        return self.macs(b"key\x00" + key.encode())
 
-    def _mac(self, request: bytes) -> bytes:
-        return self.mac(b"request\x00" + request)
+    def _request_macs(self, request: bytes) -> tuple[bytes, ...]:
+        return self.macs(b"request\x00" + request)

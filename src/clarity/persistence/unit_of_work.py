@@ -64,6 +64,7 @@ class Tools:
     new_id: NewId
     certify: Callable[[AuditEvent], Entry]
     query_mac: Callable[[bytes], bytes]
+    request_macs: Callable[[bytes], tuple[bytes, ...]]
     patients: PatientTable
     patient_identifiers: IdentifierTable
     practitioner_identifiers: IdentifierTable
@@ -76,6 +77,7 @@ class Tools:
         new_id: NewId,
         certify: Callable[[AuditEvent], Entry],
         query_mac: Callable[[bytes], bytes],
+        request_macs: Callable[[bytes], tuple[bytes, ...]],
     ) -> "Tools":
         """Build the mappers and identifier tables once."""
         return cls(
@@ -84,6 +86,7 @@ class Tools:
             new_id=new_id,
             certify=certify,
             query_mac=query_mac,
+            request_macs=request_macs,
             patients=PatientTable(keys),
             patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
@@ -124,7 +127,7 @@ class SqlWork:
     @cached_property
     def idempotency_keys(self) -> SqlIdempotencyKeys:
         """The idempotency keys."""
-        return SqlIdempotencyKeys(self.session, self.ledger, self._tools.query_mac)
+        return SqlIdempotencyKeys(self.session, self.ledger, self._tools.request_macs)
 
     def note(self, attempt: Attempt) -> Attempt:
         """Remember that something is being tried."""

@@ -28,6 +28,10 @@ class AuditKeys:
         """Return the HMAC-SHA-256, 32 bytes, by which the trail recognises a query without holding it."""
         return hmac_sha256(self._chosen(self._query, generation), normalised)
 
+    def query_macs(self, normalised: bytes) -> tuple[bytes, ...]:
+        """Return the HMAC under every generation, the newest first, to recognise what an older one made."""
+        return tuple(self.query_mac(normalised, generation) for generation in sorted(self._query, reverse=True))
+
     def _chosen(self, keys: Mapping[int, bytes], generation: int | None) -> bytes:
         try:
             return keys[self.generation if generation is None else generation]
