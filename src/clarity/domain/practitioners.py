@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from clarity.domain.errors import Invalid
 from clarity.domain.identifiers import IndexKind, IndexTerm, npi_is_valid
 from clarity.domain.ids import PractitionerId
 from clarity.domain.names import HumanName
@@ -42,10 +41,3 @@ class Practitioner:
         if self.npi:
             found.add(IndexTerm(IndexKind.NPI, self.npi))
         return frozenset(found)
-
-
-def checked_npi(npi: str) -> str:
-    """Return an NPI somebody typed, or raise `Invalid` if its check digit does not hold."""
-    if npi and not npi_is_valid(npi):
-        raise Invalid("npi", "must be ten digits with a valid check digit")
-    return npi
