@@ -318,6 +318,12 @@ async def deleted(practice: Practice, patient: PatientId) -> None:
         await work.patients.delete(work.patients.open(admitted))
 
 
+async def test_nobody_is_imported_who_is_not_born_yet(practice: Practice, imports: ImportService) -> None:
+    bad = await refused(imports, incoming(a_fhir_patient("ada", birthDate="2985-12-10")))
+    assert bad.problem == "born: must not be in the future"
+    assert await count(practice) == 0
+
+
 async def test_a_broken_record_harms_no_other(practice: Practice, imports: ImportService) -> None:
     await take(imports, incoming(a_fhir_patient("ada"), a_fhir_patient("eve")))
     await practice.broken((await imported(practice, "import|Patient/ada")).id)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from clarity.application.patients import PatientService, RepeatKey
 from clarity.application.ports import Found, PatientFilter
 from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
+from clarity.domain.dates import PartialDate
 from clarity.domain.errors import (
     Conflict,
     DuplicateMrn,
@@ -266,3 +267,14 @@ async def test_a_record_that_does_not_open_is_missing_from_lists_and_in_the_trai
     shown, failed = (await practice.events())[-2:]
     assert shown.ids == (bob.id,)
     assert (failed.patient, failed.outcome, failed.reason) == (ada.id, Outcome.FAILED, Reason.CANNOT_OPEN)
+
+
+async def test_nobody_is_born_in_the_future(practice: Practice, patients: PatientService, desk: Actor) -> None:
+    unborn = TODAY + timedelta(days=2)
+    with pytest.raises(Invalid, match="born: must not be in the future"):
+        await patients.register(desk, a_patient(born=f"{unborn}"))
+    ada = await practice.stored(a_patient())
+    with pytest.raises(Invalid, match="born: must not be in the future"):
+        await patients.change(desk, ada.id, lambda patient: replace(patient, born=PartialDate.of(unborn)), version=1)
+    newborn = await patients.register(desk, a_patient(born=f"{TODAY}"))
+    assert newborn.age_on(TODAY) == 0

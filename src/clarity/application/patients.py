@@ -64,6 +64,7 @@ class PatientService:
                 return work.patients.open(admit(work, actor, Action.VIEW, sealed, at=self.now()))
             admit_new(work, actor, Action.REGISTER, Resource.PATIENT, patient.id, at=self.now())
             _require_fields(patient.filled, right_to(actor.role, Action.REGISTER).fields)
+            patient.require_born(self.now())
             await _require_practitioners(work, patient.care_team)
             if repeat:
                 # Before the patient: the same request arriving twice at once must collide here, not on its MRN.
@@ -97,6 +98,7 @@ class PatientService:
             edited = edit(patient)
             changed = edited.changed_from(patient)
             _require_fields(changed, admitted.fields & ~_CHANGED_APART)
+            edited.require_born(self.now())
             if PatientField.IDENTIFIERS in changed:
                 require_right(admitted.attempt, Action.CHANGE_IDENTIFIERS)
             return await work.patients.save(edited) if changed else patient

@@ -3,7 +3,7 @@
 import re
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Self
 
 from clarity.domain.errors import Invalid
@@ -64,3 +64,8 @@ class PartialDate(Confidential):
 def years_between(start: date, day: date) -> int:
     """Return the years completed from `start` to `day`; from 29 February, they complete on 1 March."""
     return day.year - start.year - ((day.month, day.day) < (start.month, start.day))
+
+
+def latest_day(at: datetime) -> date:
+    """Return the day it is at an instant (UTC) where days begin first, fourteen hours before UTC."""
+    return (at + timedelta(hours=14)).date()

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import IntFlag, StrEnum
 from typing import Self
 
-from clarity.domain.dates import PartialDate, years_between
+from clarity.domain.dates import PartialDate, latest_day, years_between
 from clarity.domain.errors import Conflict, Invalid
 from clarity.domain.identifiers import Identifier, IdentifierKind, IndexKind, IndexTerm, as_compared
 from clarity.domain.ids import PatientId, PractitionerId
@@ -181,6 +181,11 @@ class Patient:
         Where only the month or year of birth is known, the greatest age it can be.
         """
         return years_between(self.born.first, day)
+
+    def require_born(self, at: datetime) -> None:
+        """Raise `Invalid` if the patient is not born yet at an instant, wherever on Earth."""
+        if self.born.first > latest_day(at):
+            raise Invalid("born", "must not be in the future")
 
     def discharge(self, day: date) -> Self:
         """Return this patient as discharged on `day`."""

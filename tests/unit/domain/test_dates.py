@@ -1,12 +1,12 @@
 """Dates may be a year or a month, and stand for all of it."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarity.domain.dates import PartialDate, years_between
+from clarity.domain.dates import PartialDate, latest_day, years_between
 from clarity.domain.errors import Invalid
 
 
@@ -58,3 +58,8 @@ def test_a_date_does_not_show_in_a_repr() -> None:
 )
 def test_years_are_completed_on_the_birthday(born: date, day: date, years: int) -> None:
     assert years_between(born, day) == years
+
+
+def test_a_day_begins_where_it_begins_first() -> None:
+    assert latest_day(datetime(2026, 3, 14, 9, 59, tzinfo=UTC)) == date(2026, 3, 14)
+    assert latest_day(datetime(2026, 3, 14, 10, 0, tzinfo=UTC)) == date(2026, 3, 15)

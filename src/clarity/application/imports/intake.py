@@ -103,6 +103,7 @@ class Intake:
     ) -> None:
         """Add a patient nobody has met, or bring a known one in step with the source."""
         patient = incoming.patient
+        patient.require_born(self.now())
         owner = await work.patients.find_by_source(patient.sources[0])
         if owner is None:
             admit_new(work, self.actor, Action.IMPORT, Resource.PATIENT, patient.id, at=self.now())
