@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from clarity.api.dependencies import CurrentActor, IdempotencyKey, Patients, RunningServices, Today, VersionSeen
 from clarity.api.patients.shapes import (
-    CareTeamIn,
+    CareTeamInOut,
     DischargeIn,
     HistoryOut,
     HistoryQuery,
@@ -135,18 +135,21 @@ async def change_patient(
 @router.put("/{patient_id}/care-team", responses=_CHANGED)
 async def change_care_team(
     patient_id: PatientId,
-    care_team: Json[CareTeamIn],
+    care_team: Json[CareTeamInOut],
     actor: CurrentActor,
     patients: Patients,
-    today: Today,
     version: VersionSeen,
     response: Response,
-) -> PatientOut:
-    """Say who cares for a patient from now on. Clinicians and nurses see the patients in whose care team they are."""
+) -> CareTeamInOut:
+    """Say who cares for a patient from now on. Clinicians and nurses see the patients in whose care team they are.
+
+    The answer is the care team alone, which is all that this right covers.
+    """
     team = frozenset(care_team.practitioners)
     with renamed(care_team="practitioners"):
         changed = await patients.change_care_team(actor, patient_id, team, version=version)
-    return _shown(changed, today, response)
+    response.headers["ETag"] = f'"{changed.version}"'
+    return CareTeamInOut(practitioners=tuple(sorted(changed.care_team)))
 
 
 @router.get("/{patient_id}/history", responses=documented(NotFound()))

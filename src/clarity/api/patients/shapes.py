@@ -199,7 +199,7 @@ def merged(target: object, patch: object) -> object:
     return result
 
 
-class CareTeamIn(Received):
+class CareTeamInOut(Received):
     """The practitioners who care for a patient from now on."""
 
     model_config = ConfigDict(
