@@ -259,6 +259,27 @@ REMOVALS = (
         "contract/test_patient_service.py::test_a_repeated_request_is_decided_again",
     ),
     Removal(
+        "Keys that did not write the database are refused",
+        "upkeep.py",
+        "    await require_matching_keys(settings)\n",
+        "",
+        "integration/cli/test_keys.py::test_keys_that_did_not_write_the_database_are_refused_before_they_write_in_it",
+    ),
+    Removal(
+        "Tables that are behind are refused",
+        "upkeep.py",
+        "    if await pending_migrations(settings, settings.database):\n",
+        "    if False:\n",
+        "integration/cli/test_migrate.py::test_without_tables_a_command_says_what_makes_them",
+    ),
+    Removal(
+        "Nobody is born in the future",
+        "application/patients.py",
+        "            patient.require_born(self.now())\n",
+        "",
+        "contract/test_patient_service.py::test_nobody_is_born_in_the_future",
+    ),
+    Removal(
         "A cancellation does not interrupt a commit",
         "persistence/unit_of_work.py",
         "await _to_its_end(_commit(session, ledger))",
