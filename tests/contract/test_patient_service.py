@@ -22,7 +22,7 @@ from clarity.domain.errors import (
     ReusedKey,
     StaleWrite,
 )
-from clarity.domain.identifiers import Identifier
+from clarity.domain.identifiers import Identifier, IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientStatus
 from clarity.domain.records import Label
@@ -91,6 +91,8 @@ async def test_a_request_that_comes_again_finds_what_the_first_made(
     assert (await patients.list(desk, PatientFilter())).count == 1
     with pytest.raises(ReusedKey):
         await patients.register(desk, a_patient(), repeat=RepeatKey(key="k1", request=b"another body"))
+    event = (await practice.events())[-1]
+    assert (event.action, event.outcome, event.reason) == (Action.REGISTER, Outcome.FAILED, Reason.CONFLICT)
     other = await patients.register(an_actor(Role.FRONT_DESK), a_patient(), repeat=repeat)
     assert other.id != ada.id
     assert [event.action for event in await practice.events()][:2] == [Action.REGISTER, Action.VIEW]
@@ -255,6 +257,20 @@ async def test_a_list_comes_in_pages(practice: Practice, patients: PatientServic
     second = await patients.list(desk, PatientFilter(), at_most=3, cursor=first.next_cursor)
     assert [patient.id for patient in (*first.items, *second.items)] == stored
     assert (first.count, second.count, second.next_cursor) == (5, 5, "")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [PatientFilter(status=PatientStatus.ACTIVE), PatientFilter(terms=(IndexTerm(IndexKind.SSN, "999-12-3456"),))],
+)
+async def test_a_place_in_one_list_is_none_in_another(
+    practice: Practice, patients: PatientService, desk: Actor, other: PatientFilter
+) -> None:
+    for _ in range(2):
+        await practice.stored(a_patient())
+    cursor = (await patients.list(desk, PatientFilter(), at_most=1)).next_cursor
+    with pytest.raises(Invalid):
+        await patients.list(desk, other, cursor=cursor)
 
 
 async def test_a_record_that_does_not_open_is_missing_from_lists_and_in_the_trail(

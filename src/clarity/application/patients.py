@@ -23,7 +23,7 @@ from clarity.application.ports import (
 from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor, Reach, Reason, right_to, scope_of
 from clarity.domain.audit import Attempt, Outcome
-from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, StaleWrite
+from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, ReusedKey, StaleWrite
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import FIELD_BITS, Patient, PatientField, PatientQuery
 from clarity.domain.records import Resource
@@ -59,7 +59,7 @@ class PatientService:
         actor may see everybody's demographics, since `DuplicateMrn` tells that somebody has this MRN.
         """
         async with self.begin() as work:
-            if repeat and (answered := await work.idempotency_keys.find(actor.id, repeat.key, repeat.request)):
+            if repeat and (answered := await self._answered(work, actor, repeat)):
                 sealed = await work.patients.get(PatientId(answered.record))
                 return work.patients.open(admit(work, actor, Action.VIEW, sealed, at=self.now()))
             admit_new(work, actor, Action.REGISTER, Resource.PATIENT, patient.id, at=self.now())
@@ -71,6 +71,14 @@ class PatientService:
                 answered = Answered(record=patient.id, version=1)
                 await work.idempotency_keys.add(actor.id, repeat.key, repeat.request, answered)
             return await work.patients.add(patient)
+
+    async def _answered(self, work: Work, actor: Actor, repeat: RepeatKey) -> Answered | None:
+        """Return how this request was answered, if it was; a key that came with another request is noted."""
+        try:
+            return await work.idempotency_keys.find(actor.id, repeat.key, repeat.request)
+        except ReusedKey:
+            work.note(Attempt(actor=actor, action=Action.REGISTER, at=self.now()))
+            raise
 
     @retrying
     async def view(self, actor: Actor, patient_id: PatientId) -> Patient:
@@ -145,7 +153,7 @@ class PatientService:
         self, actor: Actor, conditions: PatientFilter, *, cursor: str = "", at_most: int = 50
     ) -> Page[Patient]:
         """Return the patients the actor may see, in the order they were registered."""
-        context = b"list" + actor.id.bytes + repr(conditions).encode()
+        context = b"list" + actor.id.bytes + _spelt(conditions)
         after = PatientId(UUID(bytes=self.cursors.open(cursor, context))) if cursor else None
         size = page_size(at_most)
         async with self.reading(snapshot=True) as work:
@@ -221,6 +229,11 @@ class PatientService:
         if attempt.outcome is not Outcome.SUCCEEDED:
             raise Forbidden
         await self.limits.hit("ssn-search", str(attempt.actor.id))
+
+
+def _spelt(conditions: PatientFilter) -> bytes:
+    terms = sorted((term.kind, term.text) for term in conditions.terms)
+    return json.dumps([conditions.status, str(conditions.practitioner), terms]).encode()
 
 
 def _require_fields(wanted: PatientField, allowed: PatientField) -> None:
