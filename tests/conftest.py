@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from clarity.persistence.engine import Database, EngineOptions
+from clarity.security.keyring import Keyring
+from tests.builders import a_keyring
+from tests.practice import Practice, memory_practice, sql_practice
 from tests.servers import PostgresDatabases, migrated_file, opened, postgres_databases
 
 
@@ -71,3 +74,23 @@ def owner_options(request: pytest.FixtureRequest, database_options: EngineOption
 @pytest.fixture
 def database_url(database_options: EngineOptions) -> str:
     return database_options.url
+
+
+@pytest.fixture(scope="session")
+def keyring() -> Keyring:
+    return a_keyring()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest) -> Database | None:
+    return None if request.param == "memory" else request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+async def practice(storage: Database | None, keyring: Keyring) -> AsyncIterator[Practice]:
+    """Open a practice on each kind of storage in turn, for the tests that all of them have to pass."""
+    if storage is None:
+        yield memory_practice()
+    else:
+        async with sql_practice(storage, keyring) as practice:
+            yield practice

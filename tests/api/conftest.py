@@ -9,30 +9,10 @@ import pytest
 from clarity.api.patients.shapes import RegistrationIn
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient
-from clarity.persistence.engine import Database
 from clarity.security.keyring import Keyring
 from tests.api.clinic import WHOLE, Chart, Clinic, opened_clinic
-from tests.builders import a_keyring, a_patient, new_id
-from tests.practice import Practice, memory_practice, sql_practice
-
-
-@pytest.fixture(scope="session")
-def keyring() -> Keyring:
-    return a_keyring()
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def storage(request: pytest.FixtureRequest) -> Database | None:
-    return None if request.param == "memory" else request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-async def practice(storage: Database | None, keyring: Keyring) -> AsyncIterator[Practice]:
-    if storage is None:
-        yield memory_practice()
-    else:
-        async with sql_practice(storage, keyring) as practice:
-            yield practice
+from tests.builders import a_patient, new_id
+from tests.practice import Practice, memory_practice
 
 
 @pytest.fixture
