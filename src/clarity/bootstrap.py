@@ -17,7 +17,7 @@ from clarity.application.accounts import AccountService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.patients import PatientService
-from clarity.application.ports import Trail
+from clarity.application.ports import Clock, Trail
 from clarity.application.practitioners import PractitionerService
 from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
@@ -88,7 +88,9 @@ def engine_options(settings: Settings, address: DatabaseAddress | None = None) -
     )
 
 
-def units_of_work(database: Database, keyring: Keyring, trail: Trail, region: str = "US") -> UnitsOfWork:
+def units_of_work(
+    database: Database, keyring: Keyring, trail: Trail, region: str = "US", clock: Clock = now
+) -> UnitsOfWork:
     """Return the units of work over one database. From here on its encrypted columns open with `keyring`."""
     for dialect in database.dialects:
         use_system_seal(dialect, keyring.system_vault())
@@ -100,6 +102,7 @@ def units_of_work(database: Database, keyring: Keyring, trail: Trail, region: st
         certify=Notary(keys.mac).certify,
         query_mac=keys.query_mac,
         request_macs=keys.query_macs,
+        now=clock,
     )
     return UnitsOfWork(database, trail, tools)
 

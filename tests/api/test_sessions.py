@@ -93,7 +93,7 @@ async def test_an_account_shows_its_links_and_what_its_role_may_do(clinic: Clini
     assert (nurse["role"], nurse["practitioner"], nurse["patient"]) == ("nurse", str(practitioner.id), None)
     assert (owner["role"], owner["practitioner"], owner["patient"]) == ("patient", None, str(patient.id))
     change = next(right for right in nurse["rights"] if right["action"] == "change")
-    assert change["whose"] == "care team of"
+    assert change["whose"] == "care team's"
     assert "notes" in change["fields"]
     assert "label" not in change["fields"]
     assert {right["action"] for right in owner["rights"]} == {"view", "list", "search"}

@@ -58,7 +58,7 @@ async def imported(practice: Practice, source: str) -> Patient:
 
 async def count(practice: Practice) -> int:
     async with practice.reading() as work:
-        return await work.patients.count(scope_of(the_operator(), Action.LIST), PatientFilter())
+        return await work.patients.count(scope_of(the_operator(), Action.LIST, at=NOW), PatientFilter())
 
 
 async def staff(practice: Practice) -> list[Practitioner]:
@@ -93,7 +93,7 @@ async def test_what_is_imported_is_found_by_its_identifiers(practice: Practice, 
     ):
         async with practice.reading() as work:
             work.note(Attempt(actor=the_operator(), action=Action.LIST, at=NOW))
-            scope = scope_of(the_operator(), Action.LIST)
+            scope = scope_of(the_operator(), Action.LIST, at=NOW)
             conditions = PatientFilter(terms=(IndexTerm(kind, text),))
             found = await work.patients.find_page(scope, conditions, after=None, at_most=2)
         assert [sealed.id for sealed in found] == [ada.id], kind

@@ -8,16 +8,17 @@ import pytest
 
 from clarity.application.admission import admit
 from clarity.application.ports import PatientFilter, Revision
-from clarity.domain.access import Action, Actor, Reach, Role, Scope
+from clarity.domain.access import Action, Actor, Role, Scope, scope_of
 from clarity.domain.errors import DuplicateIdentifier, DuplicateMrn, NotFound, UnauditedAccess
 from clarity.domain.identifiers import Identifier, IdentifierKind, IndexKind, IndexTerm
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient, PatientField, PatientStatus
+from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Label
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id, the_operator
 from tests.practice import Practice
 
-EVERYBODY = Scope(reach=Reach.ALL)
+EVERYBODY = scope_of(the_operator(), Action.LIST, at=NOW)
 
 
 async def found_by(practice: Practice, kind: IndexKind, text: str, scope: Scope = EVERYBODY) -> list[PatientId]:
@@ -233,13 +234,13 @@ async def test_several_are_fetched_in_the_order_asked_for(practice: Practice) ->
     assert [record.patient for record in found] == [bob.id, ada.id]
 
 
-def every_scope(anna: Actor, ada: Patient) -> list[Scope]:
+def every_scope(anna: Practitioner, ada: Patient) -> list[Scope]:
     return [
-        Scope(reach=reach, practitioner=practitioner, patient=patient, guarded=guarded)
-        for reach in Reach
-        for practitioner in (None, anna.practitioner)
+        scope_of(an_actor(role, practitioner=practitioner, patient=patient), action, at=NOW)
+        for role in Role
+        for action in (Action.VIEW, Action.SEARCH_BY_SSN, Action.BREAK_GLASS, Action.CHANGE_LEGAL_HOLD)
+        for practitioner in (None, anna.id)
         for patient in (None, ada.id)
-        for guarded in (False, True)
     ]
 
 
@@ -254,7 +255,7 @@ async def test_a_scope_means_the_same_in_python_and_in_sql(practice: Practice) -
     gone = await practice.stored(a_patient(care_team=team))
     await deleted(practice, gone.id)
     for ada in records:
-        for scope in every_scope(an_actor(practitioner=anna.id), ada):
+        for scope in every_scope(anna, ada):
             async with practice.reading() as work:
                 in_sql = [
                     one.patient for one in await work.patients.find_page(scope, PatientFilter(), after=None, at_most=9)

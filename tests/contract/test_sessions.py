@@ -26,6 +26,7 @@ def a_session(account: Account, family: str = "family") -> Session:
         account=account.id,
         family_digest=sha256(family.encode()).digest(),
         refresh_digest=sha256(b"first").digest(),
+        refreshed_at=NOW,
         created_at=NOW,
         expires_at=NOW + timedelta(hours=12, microseconds=1),
     )

@@ -1,17 +1,17 @@
 """Patients, practitioners and idempotency keys in dictionaries."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from clarity.application.admission import Admitted
+from clarity.application.admission import Admitted, Shown
 from clarity.application.ports import Answered, PatientFilter, Revision
-from clarity.domain.access import Reason, Scope
+from clarity.domain.access import Consent, ConsentRegister, Scope
 from clarity.domain.errors import CannotOpen, DuplicateIdentifier, DuplicateMrn, ReusedKey, StaleWrite, UnauditedAccess
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
-from clarity.domain.patients import Patient, PatientCard, PatientField, PatientStatus
+from clarity.domain.patients import Patient, PatientCard, PatientStatus
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Label, Resource, Sealed, Standing
 from clarity.persistence.ledger import Ledger
@@ -36,21 +36,41 @@ class MemoryTables:
     patients: dict[PatientId, tuple[StoredVersion, ...]] = field(default_factory=dict)
     practitioners: dict[PractitionerId, Practitioner] = field(default_factory=dict)
     answered: dict[tuple[UUID, str], tuple[bytes, Answered]] = field(default_factory=dict)
+    consents: dict[PatientId, ConsentRegister] = field(default_factory=dict)
+    emergencies: dict[PatientId, frozenset[UUID]] = field(default_factory=dict)
     broken: frozenset[PatientId] = frozenset()
 
     def copy(self) -> "MemoryTables":
         """Return tables that can be changed without changing these."""
-        return MemoryTables(dict(self.patients), dict(self.practitioners), dict(self.answered), self.broken)
+        return MemoryTables(
+            patients=dict(self.patients),
+            practitioners=dict(self.practitioners),
+            answered=dict(self.answered),
+            consents=dict(self.consents),
+            emergencies=dict(self.emergencies),
+            broken=self.broken,
+        )
 
+    def sealed(self, stored: StoredVersion) -> Sealed:
+        """Return a stored patient as a record still closed."""
+        patient = stored.patient
+        return Sealed(
+            resource=Resource.PATIENT,
+            id=patient.id,
+            patient=patient.id,
+            standing=Standing(
+                care_team=patient.care_team,
+                author=stored.author,
+                guarded=patient.label is not Label.NORMAL,
+                deleted=stored.deleted,
+                emergencies=self.emergencies.get(patient.id, frozenset()),
+            ),
+            version=patient.version,
+        )
 
-def standing_of(stored: StoredVersion) -> Standing:
-    """Return what the policy may know of a stored patient."""
-    return Standing(
-        care_team=stored.patient.care_team,
-        author=stored.author,
-        guarded=stored.patient.label is not Label.NORMAL,
-        deleted=stored.deleted,
-    )
+    def consents_of(self, patient: PatientId) -> Callable[[], tuple[Consent, ...]]:
+        """Return what returns the consents of a patient."""
+        return lambda: self.consents[patient].consents if patient in self.consents else ()
 
 
 @dataclass(slots=True)
@@ -59,22 +79,24 @@ class MemoryPatientRepository:
 
     tables: MemoryTables
     ledger: Ledger
-    _shown: dict[PatientId, tuple[Patient, PatientField]] = field(default_factory=dict)
+    _shown: dict[PatientId, tuple[Patient, Shown]] = field(default_factory=dict)
 
     async def get(self, patient: PatientId) -> Sealed:
         versions = self.tables.patients.get(patient)
         if versions is None:
             return Sealed(resource=Resource.PATIENT, id=patient, patient=patient)
-        return _sealed(versions[-1])
+        return self.tables.sealed(versions[-1])
 
     async def get_many(self, patients: Sequence[PatientId]) -> list[Sealed]:
-        return [_sealed(self.tables.patients[patient][-1]) for patient in patients if patient in self.tables.patients]
+        known = (patient for patient in patients if patient in self.tables.patients)
+        return [self.tables.sealed(self.tables.patients[patient][-1]) for patient in known]
 
     async def find_page(
         self, scope: Scope, conditions: PatientFilter, *, after: PatientId | None, at_most: int
     ) -> list[Sealed]:
         found = self._chosen(scope, conditions)
-        return [_sealed(one) for one in found if after is None or one.patient.id > after][:at_most]
+        page = [one for one in found if after is None or one.patient.id > after][:at_most]
+        return [replace(self.tables.sealed(one), resource=scope.resource) for one in page]
 
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
         return len(self._chosen(scope, conditions))
@@ -85,7 +107,7 @@ class MemoryPatientRepository:
         for stored in self._chosen(scope, conditions):
             patient = stored.patient
             card = PatientCard(id=patient.id, names=patient.names, born=patient.born, identifiers=patient.identifiers)
-            yield _sealed(stored), None if patient.id in self.tables.broken else card
+            yield self.tables.sealed(stored), None if patient.id in self.tables.broken else card
 
     async def find_by_source(self, source: str) -> PatientId | None:
         return next(
@@ -97,10 +119,10 @@ class MemoryPatientRepository:
         patient = self.tables.patients[admitted.record.patient][admitted.record.version - 1].patient
         if patient.id in self.tables.broken:
             raise CannotOpen
-        admitted.check_label(patient.label)
-        self.ledger.disclose(Resource.PATIENT, patient.id)
-        self._shown[patient.id] = (patient, admitted.fields)
-        return patient.only(admitted.fields)
+        shown = admitted.check_label(patient.label, self.tables.consents_of(patient.id))
+        self.ledger.disclose(admitted.record.resource, patient.id)
+        self._shown[patient.id] = (patient, shown)
+        return _as_shown(patient, shown)
 
     async def add(self, patient: Patient) -> Patient:
         stamp = self.ledger.stamp()
@@ -114,8 +136,8 @@ class MemoryPatientRepository:
 
     async def save(self, patient: Patient) -> Patient:
         original, shown = self._original_of(patient)
-        complete = patient.with_hidden_of(original, shown)
-        return self._replace(original, complete).only(shown)
+        complete = patient.with_hidden_of(original, shown.fields)
+        return _as_shown(self._replace(original, complete), shown)
 
     async def delete(self, patient: Patient) -> None:
         original, _ = self._original_of(patient)
@@ -137,14 +159,13 @@ class MemoryPatientRepository:
 
     def _chosen(self, scope: Scope, conditions: PatientFilter) -> list[StoredVersion]:
         current = sorted((versions[-1] for versions in self.tables.patients.values()), key=lambda one: one.patient.id)
-        return [
-            stored
-            for stored in current
-            if scope.refuses(stored.patient.id, standing_of(stored)) is Reason.NONE
-            and _meets(stored.patient, conditions)
-        ]
+        return [stored for stored in current if _meets(stored.patient, conditions) and self._is_in(scope, stored)]
 
-    def _original_of(self, patient: Patient) -> tuple[Patient, PatientField]:
+    def _is_in(self, scope: Scope, stored: StoredVersion) -> bool:
+        consents = self.tables.consents_of(stored.patient.id)
+        return scope.after_opening(self.tables.sealed(stored), stored.patient.label, consents).allowed
+
+    def _original_of(self, patient: Patient) -> tuple[Patient, Shown]:
         if patient.id not in self._shown:
             raise UnauditedAccess
         if self.tables.patients[patient.id][-1].patient.version != patient.version:
@@ -236,15 +257,8 @@ class MemoryIdempotencyKeys:
         self.tables.answered[actor, key] = (request, answered)
 
 
-def _sealed(stored: StoredVersion) -> Sealed:
-    patient = stored.patient
-    return Sealed(
-        resource=Resource.PATIENT,
-        id=patient.id,
-        patient=patient.id,
-        standing=standing_of(stored),
-        version=patient.version,
-    )
+def _as_shown(patient: Patient, shown: Shown) -> Patient:
+    return replace(patient.only(shown.fields), notice=shown.notice)
 
 
 def _meets(patient: Patient, conditions: PatientFilter) -> bool:

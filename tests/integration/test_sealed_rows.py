@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 from clarity.application.admission import admit
 from clarity.application.ports import Answered, PatientFilter
 from clarity.audit.encoding import Notary
-from clarity.domain.access import Action, Reach, Reason, Role, Scope
+from clarity.domain.access import Action, Reason, Role, scope_of
 from clarity.domain.audit import Attempt, Outcome
 from clarity.domain.errors import CannotOpen, NotFound, ReusedKey, StorageFailed
 from clarity.domain.ids import EventId
@@ -25,7 +25,7 @@ from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.unit_of_work import SqlWork
 from clarity.security.keyring import Keyring
 from clarity.security.keyring import Purpose as KeyPurpose
-from tests.builders import NOW, a_keyring, a_patient, an_actor, new_id
+from tests.builders import NOW, a_keyring, a_patient, an_actor, new_id, the_operator
 from tests.practice import Practice, sql_practice
 
 
@@ -112,7 +112,9 @@ async def test_lists_go_on_without_a_record_that_does_not_open(practice: Practic
     await overwrite(database, PatientRow, "id", ada, sealed=b"\x01\x01" + bytes(80))
     found = {}
     async with practice.reading(snapshot=True) as work:
-        async for record, card in work.patients.unsafe_bulk_open(Scope(reach=Reach.ALL), PatientFilter()):
+        async for record, card in work.patients.unsafe_bulk_open(
+            scope_of(the_operator(), Action.LIST, at=NOW), PatientFilter()
+        ):
             found[record.patient] = card is not None
     assert found == {ada.id: False, bob.id: True}
 

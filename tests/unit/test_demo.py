@@ -164,7 +164,7 @@ async def test_an_interrupted_run_is_completed_by_the_next(
     assert told[0] == (20, 50)
     assert told[-1] == (50, 50)
     async with units.reading() as work:
-        assert await work.patients.count(scope_of(the_operator(), Action.LIST), PatientFilter()) == 50
+        assert await work.patients.count(scope_of(the_operator(), Action.LIST, at=NOW), PatientFilter()) == 50
         assert await work.practitioners.count() == made_up.practitioners
 
 

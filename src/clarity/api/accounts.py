@@ -5,20 +5,26 @@ from typing import Self
 from clarity.api.dependencies import Accounts, CurrentActor
 from clarity.api.routing import router_of
 from clarity.api.wire import Wire
-from clarity.domain.access import Action, Reach, Role, right_to
+from clarity.domain.access import POLICY, Relation, Role
 from clarity.domain.accounts import Account
 from clarity.domain.ids import AccountId, PatientId, PractitionerId
 from clarity.domain.patients import PatientField
+from clarity.domain.records import Label
 
 router = router_of("me")
 
 
 class RightOut(Wire):
-    """Something the caller's role may do to patient records."""
+    """Something the caller's role may do: a line of the policy."""
 
+    resource: str
     action: str
-    whose: Reach
-    """Whose records: of all, of those whose care team the caller is in, or the caller's own."""
+    whose: Relation
+    """Whose records: anybody's, of those whose care team the caller is in, the caller's own, ..."""
+    label: Label
+    """How confidential the records are."""
+    needs_consent: bool
+    """Whether only as far as the patient consented."""
     fields: tuple[str, ...]
     """The fields that are shown, or may change."""
 
@@ -51,16 +57,18 @@ class AccountOut(Wire):
 
 
 def rights_of(role: Role) -> tuple[RightOut, ...]:
-    """Return what the policy lets `role` do to patient records, of what clients can ask for."""
-    rights = ((action, right_to(role, action)) for action in Action)
+    """Return what the policy lets `role` do, line by line."""
     return tuple(
         RightOut(
+            resource=resource.name.lower(),
             action=action.name.lower(),
-            whose=right.reach,
-            fields=tuple(str(bit.name).lower() for bit in PatientField if bit in right.fields),
+            whose=relation,
+            label=label,
+            needs_consent=cell.needs_consent,
+            fields=tuple(str(bit.name).lower() for bit in PatientField if bit in cell.fields),
         )
-        for action, right in rights
-        if right.reach is not Reach.NONE
+        for (whom, resource, action, relation, label), cell in POLICY.cells.items()
+        if whom is role
     )
 
 

@@ -6,7 +6,7 @@ from clarity.application.admission import require_right
 from clarity.application.pages import page_size
 from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, Passwords, Work
 from clarity.application.retry import retrying
-from clarity.domain.access import Action, Actor, Reach, Reason, Role, right_to
+from clarity.domain.access import Action, Actor, Reason, Role, right_to
 from clarity.domain.accounts import Account, AccountStatus, Credentials
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Forbidden, Invalid, NotFound
@@ -69,7 +69,7 @@ class AccountService:
         async with self.reading() as work:
             attempt = self._note(work, actor, Action.VIEW)
             attempt.ids = (actor.id,)
-            if right_to(actor.role, Action.VIEW, Resource.ACCOUNT).reach is not Reach.SELF:
+            if not right_to(actor, Action.VIEW, Resource.ACCOUNT).own:
                 attempt.refuse(Reason.NO_SUCH_RIGHT)
                 raise Forbidden
             return await self._find(work, attempt, AccountId(actor.id))
@@ -101,7 +101,7 @@ class AccountService:
 
         For whoever may not do `action`, nothing is hashed at all.
         """
-        if right_to(actor.role, action, Resource.ACCOUNT).reach is not Reach.ALL:
+        if not right_to(actor, action, Resource.ACCOUNT).everybodys:
             async with self.reading() as work:
                 self._attempt(work, actor, action)
         self.passwords.check_strength(password)

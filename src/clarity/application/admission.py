@@ -1,17 +1,30 @@
 """The gate between what was fetched and what may be opened."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from clarity.domain.access import Action, Actor, Reach, Reason, decide, decide_label, right_to
+from clarity.domain.access import (
+    PART2_NOTICE,
+    Action,
+    Actor,
+    Consent,
+    Decision,
+    Purpose,
+    Reason,
+    Relation,
+    Scope,
+    decide,
+    right_to,
+    scope_of,
+)
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Forbidden, NotFound
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import PatientField
-from clarity.domain.records import Label, Resource, Sealed
+from clarity.domain.records import Label, Notice, Resource, Sealed
 
 
 class Notebook(Protocol):
@@ -23,8 +36,19 @@ class Notebook(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What may be shown of an opened record: its fields, and the notice that has to go with them."""
+
+    fields: PatientField
+    notice: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
-    """A sealed record that the policy allows `attempt.actor` to see. Made by `admit` and `admit_each` alone."""
+    """A sealed record that the policy allows `attempt.actor` to see. Made by `admit` and `admit_each` alone.
+
+    `fields` are those that it covers at most; the exact label may leave fewer.
+    """
 
     record: Sealed
     attempt: Attempt
@@ -35,12 +59,17 @@ class Admitted:
         """The care team that the policy saw."""
         return self.record.standing.care_team if self.record.standing is not None else frozenset()
 
-    def check_label(self, label: Label) -> None:
-        """Ask the policy again now that the exact label is known; raises `NotFound` if it says no."""
-        reason = decide_label(self.attempt.actor, self.record, label)
-        if reason is not Reason.NONE:
-            self.attempt.withhold(self.record.id, reason)
+    def check_label(self, label: Label, consents: Callable[[], Iterable[Consent]]) -> Shown:
+        """Ask the policy again now that the exact label is known; raises `NotFound` if it says no.
+
+        The patient's `consents` are asked for only if the answer depends on them.
+        """
+        decision = _scope_of(self.attempt, self.record).after_opening(self.record, label, consents)
+        if not decision.allowed:
+            self.attempt.withhold(self.record.id, decision.reason)
             raise NotFound
+        _note_emergency(self.attempt, decision)
+        return Shown(decision.fields, _notice_of(label, decision))
 
 
 def admit(work: Notebook, actor: Actor, action: Action, record: Sealed, *, at: datetime) -> Admitted:
@@ -58,10 +87,11 @@ def admit(work: Notebook, actor: Actor, action: Action, record: Sealed, *, at: d
             ids=(record.id,),
         )
     )
-    decision = decide(actor, action, record)
+    decision = decide(_scope_of(attempt, record), record)
     if not decision.allowed:
         attempt.refuse(decision.reason)
         raise NotFound
+    _note_emergency(attempt, decision)
     attempt.fields = int(decision.fields)
     return Admitted(record, attempt, decision.fields)
 
@@ -70,7 +100,7 @@ def admit_each(attempt: Attempt, records: Iterable[Sealed]) -> list[Admitted]:
     """Return those of `records` that the actor of a noted `attempt` may see, and name them in it."""
     admitted = []
     for record in records:
-        decision = decide(attempt.actor, attempt.action, record)
+        decision = decide(_scope_of(attempt, record), record)
         if decision.allowed:
             admitted.append(Admitted(record, attempt, decision.fields))
             attempt.fields |= int(decision.fields)
@@ -91,8 +121,31 @@ def admit_new(
     return attempt
 
 
-def require_right(attempt: Attempt, action: Action) -> None:
-    """Raise `Forbidden`, and refuse the noted attempt, unless its actor may do `action` to everybody's records."""
-    if right_to(attempt.actor.role, action, attempt.resource).reach is not Reach.ALL:
+def require_right(attempt: Attempt, action: Action, *, own: bool = False) -> None:
+    """Raise `Forbidden`, and refuse the noted attempt, unless its actor may do `action` to everybody's records.
+
+    With `own`, the right to do it to the actor's own will do.
+    """
+    right = right_to(attempt.actor, action, attempt.resource)
+    if not right.everybodys and not (own and right.own):
         attempt.refuse(Reason.NO_SUCH_RIGHT)
         raise Forbidden
+
+
+def _scope_of(attempt: Attempt, record: Sealed) -> Scope:
+    return scope_of(attempt.actor, attempt.action, record.resource, at=attempt.at)
+
+
+def _note_emergency(attempt: Attempt, decision: Decision) -> None:
+    """Let the trail say that one record was reached by breaking the glass, and not by a tie."""
+    if decision.by_emergency and attempt.patient is not None:
+        attempt.actor = replace(attempt.actor, purpose=Purpose.EMERGENCY)
+
+
+def _notice_of(label: Label, decision: Decision) -> Notice | None:
+    if label is not Label.PART2 or decision.relations == {Relation.SELF}:
+        return None
+    consent = decision.consent
+    if consent is None:
+        return Notice(text=PART2_NOTICE)
+    return Notice(text=PART2_NOTICE, consent=consent.id, scope=consent.what)

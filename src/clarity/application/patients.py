@@ -21,7 +21,7 @@ from clarity.application.ports import (
     Work,
 )
 from clarity.application.retry import retrying
-from clarity.domain.access import Action, Actor, Reach, Reason, right_to, scope_of
+from clarity.domain.access import Action, Actor, Reason, Relation, right_to, scope_of
 from clarity.domain.audit import Attempt, Outcome
 from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, ReusedKey, StaleWrite
 from clarity.domain.ids import PatientId, PractitionerId
@@ -63,7 +63,7 @@ class PatientService:
                 sealed = await work.patients.get(PatientId(answered.record))
                 return work.patients.open(admit(work, actor, Action.VIEW, sealed, at=self.now()))
             admit_new(work, actor, Action.REGISTER, Resource.PATIENT, patient.id, at=self.now())
-            _require_fields(patient.filled, right_to(actor.role, Action.REGISTER).fields)
+            _require_fields(patient.filled, right_to(actor, Action.REGISTER).covered(Relation))
             patient.require_born(self.now())
             await _require_practitioners(work, patient.care_team)
             if repeat:
@@ -158,7 +158,7 @@ class PatientService:
         size = page_size(at_most)
         async with self.reading(snapshot=True) as work:
             attempt = self._attempt(work, actor, Action.LIST)
-            scope = scope_of(actor, Action.LIST)
+            scope = scope_of(actor, Action.LIST, at=attempt.at)
             sealed = await work.patients.find_page(scope, conditions, after=after, at_most=size + 1)
             count = await work.patients.count(scope, conditions)
             items = self._open_each(work, admit_each(attempt, sealed[:size]))
@@ -182,7 +182,7 @@ class PatientService:
             if query.ssn:
                 await self._require_ssn_search(attempt)
             found = await self.search_index.find(
-                work, scope_of(actor, action), query, after=after, at_most=page_size(at_most)
+                work, scope_of(actor, action, at=attempt.at), query, after=after, at_most=page_size(at_most)
             )
             for patient in found.unopened:
                 self._note_broken(work, attempt, patient)
@@ -204,7 +204,7 @@ class PatientService:
     def _attempt(self, work: Work, actor: Actor, action: Action) -> Attempt:
         """Note the attempt at a list. A role without any right gets an empty one, as if there were nobody."""
         attempt = work.note(Attempt(actor=actor, action=action, at=self.now()))
-        if right_to(actor.role, action).reach is Reach.NONE:
+        if not right_to(actor, action).exists:
             attempt.refuse(Reason.NO_SUCH_RIGHT)
         return attempt
 

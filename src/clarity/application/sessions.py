@@ -16,7 +16,7 @@ from clarity.application.ports import (
     Tokens,
 )
 from clarity.application.retry import retrying
-from clarity.domain.access import ANONYMOUS, USUAL_PURPOSE, Action, Actor, Reach, Reason, Role, right_to
+from clarity.domain.access import ANONYMOUS, POLICY, USUAL_PURPOSE, Action, Actor, Reason, Role
 from clarity.domain.accounts import Account, AccountStatus, Credentials, Session
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import StaleWrite, TooMany, Unauthenticated, Unavailable, WrongCredentials
@@ -74,7 +74,7 @@ class SessionService:
             await self._record(Action.LOG_IN, request, reason, None if found is None else found.account)
             raise WrongCredentials
         # Hashing takes long on purpose, so it is done before the transaction and not while others wait for it.
-        outdated = self.passwords.needs_rehash(found.password_hash)
+        outdated = found.password_hash is not None and self.passwords.needs_rehash(found.password_hash)
         new_hash = await self.passwords.hash(password) if outdated else None
         try:
             return await self._open(found.account, new_hash, request)
@@ -148,7 +148,7 @@ class SessionService:
     async def _refusal(self, found: Credentials | None, password: str) -> Reason:
         """Return why a log-in is refused, or `Reason.NONE`. A password is verified in every case."""
         try:
-            if found is None:
+            if found is None or found.password_hash is None:
                 await self.passwords.verify_nobody(password)
                 return Reason.WRONG_CREDENTIALS
             await self.passwords.verify(found.password_hash, password)
@@ -178,6 +178,7 @@ class SessionService:
             family_digest=self.tokens.refresh_digest(family),
             refresh_digest=self.tokens.refresh_digest(refresh_token),
             created_at=at,
+            refreshed_at=at,
             expires_at=at + self.session_ttl,
         )
         async with self.begin() as work:
@@ -227,7 +228,7 @@ def _standing(account: Account, action: Action) -> Reason:
     """Return why an account may not do `action` to itself, or `Reason.NONE`."""
     if account.status is not AccountStatus.ACTIVE:
         return Reason.DISABLED
-    allowed = right_to(account.role, action, Resource.ACCOUNT).reach is not Reach.NONE
+    allowed = POLICY.right(account.role, Resource.ACCOUNT, action).exists
     return Reason.NONE if allowed else Reason.NO_SUCH_RIGHT
 
 

@@ -15,7 +15,7 @@ from clarity.cli.identity import AsEmail, PasswordFromStdin, Token, caller, logg
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json, history_table, patient_page, patients_table
 from clarity.cli.terminal import ask_secret, note, results
-from clarity.domain.access import Action, Actor, Reach, right_to
+from clarity.domain.access import Action, Actor, right_to
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
 from clarity.domain.records import Resource
@@ -174,7 +174,7 @@ async def _pages(services: Services, actor: Actor, query: PatientQuery, limit: i
 async def _names(services: Services, actor: Actor, wanted: frozenset[PractitionerId]) -> dict[PractitionerId, str]:
     """Return the names of practitioners; none for somebody who may not list them."""
     names: dict[PractitionerId, str] = {}
-    if right_to(actor.role, Action.LIST, Resource.PRACTITIONER).reach is not Reach.ALL:
+    if not right_to(actor, Action.LIST, Resource.PRACTITIONER).everybodys:
         return names
     cursor = ""
     while wanted - names.keys():

@@ -11,11 +11,13 @@ from clarity.domain.people import Telecom, TelecomSystem
 from clarity.domain.values import require_text
 
 _LINKED_TO_PRACTITIONER = (Role.CLINICIAN, Role.NURSE)
+_LINKED_TO_PATIENT = (Role.PATIENT, Role.DEVICE)
 
 
 class AccountStatus(StrEnum):
-    """Whether an account may log in."""
+    """Whether an account may log in. One that is invited may once its holder has chosen a password."""
 
+    INVITED = "invited"
     ACTIVE = "active"
     DISABLED = "disabled"
 
@@ -24,7 +26,8 @@ class AccountStatus(StrEnum):
 class Account:
     """Somebody who may log in, by e-mail, in exactly one role.
 
-    Clinicians and nurses are linked to the practitioner they are, patients to their own record.
+    Clinicians and nurses are linked to the practitioner they are, patients to their own record, devices to that of
+    who wears them. Nobody logs in to the account of a `machine`: it acts by its credentials.
     """
 
     id: AccountId
@@ -32,6 +35,7 @@ class Account:
     name: str = field(repr=False)
     role: Role
     status: AccountStatus = AccountStatus.ACTIVE
+    machine: bool = False
     practitioner: PractitionerId | None = None
     patient: PatientId | None = None
     version: int = 0
@@ -47,16 +51,18 @@ class Account:
             raise Invalid("role", "is not one for accounts")
         if (self.practitioner is None) == (self.role in _LINKED_TO_PRACTITIONER):
             raise Invalid("practitioner", "belongs to clinicians and nurses, who need it")
-        if (self.patient is None) == (self.role is Role.PATIENT):
-            raise Invalid("patient", "belongs to patients, who need it")
+        if self.patient is None and self.role is Role.PATIENT:
+            raise Invalid("patient", "is needed for a patient's account")
+        if self.patient is not None and self.role not in _LINKED_TO_PATIENT:
+            raise Invalid("patient", "belongs to patients and devices alone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """An account with the hash of its password."""
+    """An account with the hash of its password; without one, nobody can log in to it."""
 
     account: Account
-    password_hash: str = field(repr=False)
+    password_hash: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,8 @@ class Session:
     """A log-in. Its refresh token changes with each use; one that was used before ends the session.
 
     `refresh_digest` is the SHA-256 of the current token, 32 bytes, and `family_digest` that of the part all its tokens
-    share: it recognises every spent token, however long ago it was spent, without keeping them.
+    share: it recognises every spent token, however long ago it was spent, without keeping them. `client` says where it
+    was opened, for its holder to recognise; `second_factor` whether that was given too.
     """
 
     id: SessionId
@@ -72,8 +79,11 @@ class Session:
     family_digest: bytes = field(repr=False)
     refresh_digest: bytes = field(repr=False)
     created_at: datetime
+    refreshed_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    second_factor: bool = False
+    client: str = field(default="", repr=False)
 
     def holds_at(self, instant: datetime) -> bool:
         """Tell whether the log-in is still good."""

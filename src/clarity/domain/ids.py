@@ -4,7 +4,12 @@ from typing import NewType
 from uuid import UUID
 
 AccountId = NewType("AccountId", UUID)
+BreakGlassId = NewType("BreakGlassId", UUID)
+ConsentId = NewType("ConsentId", UUID)
+CredentialId = NewType("CredentialId", UUID)
+DuplicateId = NewType("DuplicateId", UUID)
 EventId = NewType("EventId", UUID)
+MessageId = NewType("MessageId", UUID)
 PatientId = NewType("PatientId", UUID)
 PractitionerId = NewType("PractitionerId", UUID)
 RequestId = NewType("RequestId", UUID)

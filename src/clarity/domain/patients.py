@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta
 from enum import IntFlag, StrEnum
 from typing import Self
+from uuid import UUID
 
 from clarity.domain.dates import PartialDate, latest_day, years_between
 from clarity.domain.errors import Conflict, Invalid
@@ -23,8 +24,8 @@ from clarity.domain.people import (
     Telecom,
     TelecomSystem,
 )
-from clarity.domain.records import TOMBSTONE, Label
-from clarity.domain.values import MAX_INTEGER, Confidential, allow_text, require_few
+from clarity.domain.records import TOMBSTONE, Label, Notice
+from clarity.domain.values import MAX_INTEGER, Confidential, allow_text, require_few, require_text
 
 MAX_NOTES = 100_000
 _INDEXED_TELECOMS = {
@@ -71,6 +72,8 @@ class PatientField(IntFlag):
     LABEL = 1 << 19
     SOURCES = 1 << 20
     CARE_TEAM = 1 << 21
+    LEGAL_HOLD = 1 << 22
+    REMOVAL = 1 << 23
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,13 +93,43 @@ class Death(Confidential):
             raise Invalid("instant", "must have an offset from UTC, in whole minutes")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LegalHold(Confidential):
+    """That a record must be kept for a legal matter, whatever its retention says; `basis` names the matter."""
+
+    basis: str
+    since: datetime
+    by: UUID
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` without a basis."""
+        require_text("basis", self.basis)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Removal(Confidential):
+    """Why a record was taken away: `basis` on what ground before its time, if so; `merged_into` where it went."""
+
+    reason: str
+    at: datetime
+    by: UUID
+    basis: str = ""
+    merged_into: PatientId | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` without a reason."""
+        require_text("reason", self.reason)
+        allow_text("basis", self.basis)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
     """A person under this practice's care.
 
     Whatever could identify the person stays out of `repr`, so a patient may appear in a log or a
     traceback without being disclosed by it. `notes` are the practice's working notes about the patient;
-    `sources` are the resources of other systems the record came from; `care_team` holds practitioners.
+    `sources` are the resources of other systems the record came from; `care_team` holds practitioners. A `notice` is
+    not part of the record: it goes with it where the law wants one.
     """
 
     id: PatientId
@@ -121,7 +154,10 @@ class Patient:
     discharged: date | None = field(default=None, repr=False)
     label: Label = field(default=Label.NORMAL, repr=False)
     sources: tuple[str, ...] = field(default=(), repr=False)
+    legal_hold: LegalHold | None = field(default=None, repr=False)
+    removal: Removal | None = field(default=None, repr=False)
     care_team: frozenset[PractitionerId] = frozenset()
+    notice: Notice | None = field(default=None, repr=False)
     version: int = 0
 
     def __post_init__(self) -> None:
@@ -143,12 +179,16 @@ class Patient:
         allow_text("mothers_maiden_name", self.mothers_maiden_name, at_most=200)
         if self.multiple_birth is not None and not 0 <= self.multiple_birth <= MAX_INTEGER:
             raise Invalid("multiple_birth", f"must be from 0 to {MAX_INTEGER}, or true or false")
-        if self.label not in {Label.NORMAL, Label.RESTRICTED}:
-            raise Invalid("label", "a patient record is normal or restricted")
+        if self.label is Label.PSYCHOTHERAPY:
+            raise Invalid(
+                "label", "a patient record is normal, restricted or part2; only notes are psychotherapy notes"
+            )
 
     @property
     def status(self) -> PatientStatus:
         """Where the patient stands with the practice."""
+        if self.removal is not None:
+            return PatientStatus.DELETED
         if self.death is not None:
             return PatientStatus.DECEASED
         return PatientStatus.DISCHARGED if self.discharged is not None else PatientStatus.ACTIVE
@@ -240,7 +280,9 @@ _DEFAULTS = {
     item.name: item.default for item in fields(Patient) if item.name in FIELD_BITS and item.default is not MISSING
 }
 ALL_FIELDS = ~PatientField(0)
-DEMOGRAPHICS = ALL_FIELDS & ~(PatientField.NOTES | PatientField.RACE | PatientField.ETHNICITY)
+DEMOGRAPHICS = ALL_FIELDS & ~(
+    PatientField.NOTES | PatientField.RACE | PatientField.ETHNICITY | PatientField.LEGAL_HOLD | PatientField.REMOVAL
+)
 
 
 class PatientSort(StrEnum):

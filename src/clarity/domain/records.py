@@ -1,6 +1,6 @@
 """What every stored record has in common: its kind, its label, and what may be known before it is opened."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from uuid import UUID
 
@@ -14,6 +14,12 @@ class Resource(IntEnum):
     PRACTITIONER = 2
     ACCOUNT = 3
     SESSION = 4
+    CONSENT = 5
+    BREAK_GLASS = 6
+    CREDENTIAL = 7
+    DUPLICATE = 8
+    RESEARCH_SUBJECT = 9
+    MESSAGE = 10
 
 
 TOMBSTONE = "deleted"
@@ -33,13 +39,28 @@ class Label(StrEnum):
 class Standing:
     """What the policy may know of a record before it is opened; all of it stands outside the seal.
 
-    `guarded` says that the label is not normal, without saying which it is.
+    `guarded` says that the label is not normal, without saying which it is. `emergencies` are the accounts that broke
+    the glass for the patient, as long as that holds.
     """
 
     care_team: frozenset[PractitionerId] = frozenset()
     author: UUID | None = None
     guarded: bool = False
     deleted: bool = False
+    emergencies: frozenset[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What goes with a record under 42 CFR Part 2 wherever it is shown (42 CFR 2.32).
+
+    `text` is the statement, and `consent` the consent that the record is shown under, with its scope in words; there is
+    none for its author, and in an emergency.
+    """
+
+    text: str
+    consent: UUID | None = None
+    scope: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,14 @@ from sqlalchemy import (
     CheckConstraint,
     CursorResult,
     ForeignKey,
+    Index,
     UniqueConstraint,
     and_,
     bindparam,
     insert,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -31,6 +33,7 @@ from clarity.persistence.ledger import Ledger
 from clarity.persistence.tables import UNTRACKED, AuditColumns, Base, write_one
 from clarity.persistence.types import EncryptedString
 
+_IN_USE = text("status <> 'disabled'")
 _STATUSES = ", ".join(f"'{status.value}'" for status in AccountStatus)
 
 
@@ -43,15 +46,24 @@ class AccountRow(AuditColumns, Base):
         CheckConstraint(f"status IN ({_STATUSES})", name="status"),
         UniqueConstraint("email_generation_a", "email_digest_a"),
         UniqueConstraint("email_generation_b", "email_digest_b"),
+        # Two people who act as one practitioner could not be told apart.
+        Index(
+            "uq_accounts_practitioner_id",
+            "practitioner_id",
+            unique=True,
+            postgresql_where=_IN_USE,
+            sqlite_where=_IN_USE,
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(EncryptedString("accounts", "email"))
     name: Mapped[str] = mapped_column(EncryptedString("accounts", "name"))
-    password_hash: Mapped[str] = mapped_column(EncryptedString("accounts", "password_hash"))
+    password_hash: Mapped[str | None] = mapped_column(EncryptedString("accounts", "password_hash"))
     role: Mapped[int]
     status: Mapped[str]
-    practitioner_id: Mapped[UUID | None] = mapped_column(ForeignKey("practitioners.id"), index=True)
+    machine: Mapped[bool]
+    practitioner_id: Mapped[UUID | None] = mapped_column(ForeignKey("practitioners.id"))
     patient_id: Mapped[UUID | None] = mapped_column(ForeignKey("patients.id"), index=True)
     email_generation_a: Mapped[int]
     email_digest_a: Mapped[bytes]
@@ -61,7 +73,10 @@ class AccountRow(AuditColumns, Base):
 
 
 class SessionRow(Base):
-    """A log-in. Of its refresh tokens only SHA-256 digests are stored, 32 bytes each."""
+    """A log-in. Of its refresh tokens only SHA-256 digests are stored, 32 bytes each.
+
+    `client` is where it came from, for its owner to recognise; `second_factor` whether that was given too.
+    """
 
     __tablename__ = "sessions"
 
@@ -70,8 +85,11 @@ class SessionRow(Base):
     family_digest: Mapped[bytes] = mapped_column(unique=True)
     refresh_digest: Mapped[bytes]
     created_at: Mapped[datetime]
+    refreshed_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    second_factor: Mapped[bool]
+    client: Mapped[str | None] = mapped_column(EncryptedString("sessions", "client"))
 
 
 _ACCOUNT = (
@@ -80,6 +98,7 @@ _ACCOUNT = (
     AccountRow.name,
     AccountRow.role,
     AccountRow.status,
+    AccountRow.machine,
     AccountRow.practitioner_id,
     AccountRow.patient_id,
     AccountRow.version,
@@ -89,8 +108,10 @@ _SESSION = (
     SessionRow.family_digest,
     SessionRow.refresh_digest,
     SessionRow.created_at.label("began_at"),
+    SessionRow.refreshed_at,
     SessionRow.expires_at,
     SessionRow.revoked_at,
+    SessionRow.second_factor,
 )
 # Built once: the first of the two runs with every request.
 _OPEN = select(*_ACCOUNT, *_SESSION).join(SessionRow, SessionRow.account_id == AccountRow.id)
@@ -183,6 +204,7 @@ class SqlAccountRepository:
             "name": account.name,
             "role": int(account.role),
             "status": account.status.value,
+            "machine": account.machine,
             "practitioner_id": account.practitioner,
             "patient_id": account.patient,
             "email_generation_a": value.generation,
@@ -208,8 +230,11 @@ class SqlSessionRepository:
                 family_digest=session.family_digest,
                 refresh_digest=session.refresh_digest,
                 created_at=session.created_at,
+                refreshed_at=session.refreshed_at,
                 expires_at=session.expires_at,
                 revoked_at=session.revoked_at,
+                second_factor=session.second_factor,
+                client=session.client,
             )
         )
 
@@ -249,6 +274,7 @@ def _to_account(row: Any) -> Account:
         name=row.name,
         role=Role(row.role),
         status=AccountStatus(row.status),
+        machine=row.machine,
         practitioner=None if row.practitioner_id is None else PractitionerId(row.practitioner_id),
         patient=None if row.patient_id is None else PatientId(row.patient_id),
         version=row.version,
@@ -264,7 +290,9 @@ def _to_pair(row: Any) -> tuple[Session, Account] | None:
         family_digest=row.family_digest,
         refresh_digest=row.refresh_digest,
         created_at=row.began_at,
+        refreshed_at=row.refreshed_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        second_factor=row.second_factor,
     )
     return session, _to_account(row)

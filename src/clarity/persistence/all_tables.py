@@ -4,12 +4,19 @@ from sqlalchemy import MetaData
 
 from clarity.persistence.accounts import AccountRow, SessionRow
 from clarity.persistence.audit import AuditEventRow, AuditSubjectRow
+from clarity.persistence.break_glass.tables import BreakGlassRow
 from clarity.persistence.care_team import CareTeamRow
+from clarity.persistence.consents.tables import ConsentRow
+from clarity.persistence.credentials import CredentialRow
+from clarity.persistence.duplicates import DuplicateRow
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.idempotency import IdempotencyKeyRow
 from clarity.persistence.keys import DataKeyRow
+from clarity.persistence.links import LinkRow
+from clarity.persistence.outbox import MessageRow
 from clarity.persistence.patients.tables import PatientIdentifierRow, PatientRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, PractitionerRow
+from clarity.persistence.second_factors import RecoveryCodeRow, SecondFactorRow
 from clarity.persistence.tables import Base
 
 # Nothing that an event once said is ever changed.
@@ -24,6 +31,14 @@ TABLES: tuple[type[Base], ...] = (
     PractitionerIdentifierRow,
     AccountRow,
     SessionRow,
+    SecondFactorRow,
+    RecoveryCodeRow,
+    LinkRow,
+    CredentialRow,
+    MessageRow,
+    ConsentRow,
+    BreakGlassRow,
+    DuplicateRow,
     IdempotencyKeyRow,
     *APPEND_ONLY,
 )

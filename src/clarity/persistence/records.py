@@ -1,17 +1,24 @@
 """Tables of sealed records: what fetches them, writes them and keeps their versions is the same for every kind."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted
+from clarity.application.ports import Clock
+from clarity.domain.access import Consent, ConsentRegister
 from clarity.domain.errors import CannotOpen
 from clarity.domain.ids import PatientId
 from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
+from clarity.persistence.break_glass.tables import emergencies_of
 from clarity.persistence.care_team import care_team_of
+from clarity.persistence.consents.tables import register_of, with_consents
 from clarity.persistence.history import RecordVersionRow, keep_version
 from clarity.persistence.keys import DataKeyRow, DataKeys, wrapped_key
 from clarity.persistence.ledger import Ledger
@@ -25,11 +32,25 @@ Entity = TypeVar("Entity")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What is written beside the seal: the record's status and label, and the bits of the fields that changed."""
+    """What is written beside the seal: the record's status and label, and the bits of the fields that changed.
+
+    `beside` has the values of whatever other columns the table keeps.
+    """
 
     status: str
     label: Label = Label.NORMAL
     fields: int = 0
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Labelled(msgspec.Struct, frozen=True, gc=False):
+    """The label alone, of whatever content has one."""
+
+    label: Label = Label.NORMAL
+
+
+def _present() -> datetime:
+    return datetime.now(UTC)
 
 
 class SealedTable(Generic[Entity]):
@@ -48,14 +69,17 @@ class SealedTable(Generic[Entity]):
         *,
         outside: frozenset[str],
         patient: str = "patient_id",
+        now: Clock = _present,
     ) -> None:
         self.rows = rows
         self.resource = resource
         self.keys = keys
         self.mapper = SealedMapper(entity, rows.__tablename__, outside=outside)
         self._patient = patient
+        self._registers = SealedMapper(ConsentRegister, "consents", outside=frozenset({"patient", "version"}))
+        self._label = msgspec.msgpack.Decoder(_Labelled)
         owner = getattr(rows, patient)
-        self.fetched: Select[Any] = (
+        fetched: Select[Any] = (
             select(
                 rows.id,
                 owner.label("owner_id"),
@@ -70,10 +94,12 @@ class SealedTable(Generic[Entity]):
                 DataKeyRow.kek_generation,
                 DataKeyRow.wrapped,
                 care_team_of(owner),
+                emergencies_of(owner, now),
             )
             .select_from(rows)
             .outerjoin(DataKeyRow, _opens(owner, rows.key_generation))
         )
+        self.fetched = with_consents(fetched, owner)
         """The statement that fetches records with what the policy must know and the key to open them."""
         self.one = self.fetched.where(rows.id == bindparam("id"))
         """The same for the record with the parameter `id`; built once, as it runs with most requests."""
@@ -90,13 +116,38 @@ class SealedTable(Generic[Entity]):
                 author=row.created_by,
                 guarded=row.guarded,
                 deleted=row.status == TOMBSTONE,
+                emergencies=row.emergencies,
             ),
             version=row.version,
             ciphertext=row.sealed,
             wrapped=wrapped_key(row, patient),
             written_at=row.updated_at,
             written_by=row.updated_by,
+            consents=register_of(row, patient),
         )
+
+    def label_of(self, record: SealedRecord) -> Label:
+        """Return the exact label of `record`, or raise `CannotOpen`."""
+        return self.mapper.decode(self.key_of(record), record, self._label).label
+
+    def consents_of(self, record: SealedRecord) -> Callable[[], tuple[Consent, ...]]:
+        """Return what opens the consents that came with `record`, of whoever needs them; it raises `CannotOpen`."""
+
+        def opened() -> tuple[Consent, ...]:
+            return self.register_in(record).consents
+
+        return opened
+
+    def register_in(self, record: SealedRecord) -> ConsentRegister:
+        """Return all consents of the patient of `record`, or raise `CannotOpen`."""
+        register = record.consents
+        if register is None:
+            return ConsentRegister(patient=record.patient)
+        if register.wrapped is None:
+            raise CannotOpen
+        closed = replace(record, id=record.patient, version=register.version, ciphertext=register.ciphertext)
+        content = self._registers.open(self.keys.unwrap(register.wrapped), closed)
+        return ConsentRegister(patient=record.patient, version=register.version, **content)
 
     def key_of(self, record: SealedRecord) -> DataKey:
         """Return the data key that the same statement fetched with `record`, or raise `CannotOpen`."""
@@ -185,6 +236,7 @@ class SealedTable(Generic[Entity]):
             "guarded": written.label is not Label.NORMAL,
             "updated_at": stamp.at,
             "updated_by": stamp.by,
+            **written.beside,
         }
 
 

@@ -16,13 +16,32 @@ class SealedColumn(NamedTuple):
     column: int
 
 
-_TABLES = {"patients": 1, "practitioners": 2, "accounts": 3}
+_TABLES = {
+    "patients": 1,
+    "practitioners": 2,
+    "accounts": 3,
+    "consents": 4,
+    "break_glass": 5,
+    "duplicate_reviews": 6,
+    "sessions": 7,
+    "second_factors": 8,
+    "credentials": 9,
+    "outbox_messages": 10,
+}
 _COLUMNS = {
     ("patients", "sealed"): 1,
     ("practitioners", "sealed"): 1,
     ("accounts", "email"): 1,
     ("accounts", "name"): 2,
     ("accounts", "password_hash"): 3,
+    ("consents", "sealed"): 1,
+    ("break_glass", "sealed"): 1,
+    ("duplicate_reviews", "sealed"): 1,
+    ("sessions", "client"): 1,
+    ("second_factors", "secret"): 1,
+    ("credentials", "name"): 1,
+    ("credentials", "scopes"): 2,
+    ("outbox_messages", "content"): 1,
 }
 
 

@@ -4,20 +4,43 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, or_, true
 
-from clarity.domain.access import Reach, Scope
+from clarity.domain.access import Relation, Right, Scope
 from clarity.domain.records import TOMBSTONE
+from clarity.persistence.break_glass.tables import broke_glass_for
 from clarity.persistence.care_team import cares_for
 
 
 def in_scope(scope: Scope, rows: Any, patient: Any) -> ColumnElement[bool]:
-    """Return the condition under which `scope` covers a row of the sealed table `rows`.
+    """Return the condition under which `scope` covers a row of the sealed table `rows`, as far as is known unopened.
 
     `patient` is the column that names whose record it is.
     """
-    if scope.reach is Reach.NONE:
-        return false()
-    tied = false() if scope.practitioner is None else cares_for(scope.practitioner, patient)
-    own = false() if scope.patient is None else patient == scope.patient
-    reached = {Reach.ALL: true(), Reach.CARE_TEAM: tied, Reach.SELF: own}[scope.reach]
-    unguarded = true() if scope.guarded or scope.reach is Reach.SELF else or_(rows.guarded.is_(False), tied)
-    return and_(rows.status != TOMBSTONE, reached, unguarded)
+    right = scope.right
+    reached = [
+        and_(_related(scope, relation, rows, patient), _labelled(right, relation, rows))
+        for relation in sorted(right.unguarded | right.guarded)
+    ]
+    return and_(rows.status != TOMBSTONE, or_(false(), *reached))
+
+
+def _related(scope: Scope, relation: Relation, rows: Any, patient: Any) -> ColumnElement[bool]:
+    """Return the condition that the actor of `scope` has `relation` to a row."""
+    actor = scope.actor
+    if relation is Relation.ANYBODY:
+        return true()
+    if relation is Relation.CARE_TEAM:
+        return false() if actor.practitioner is None else cares_for(actor.practitioner, patient)
+    if relation is Relation.SELF:
+        return false() if actor.patient is None else patient == actor.patient
+    if relation is Relation.EMERGENCY:
+        return broke_glass_for(actor.id, patient, scope.at)
+    author: ColumnElement[bool] = rows.created_by == actor.id
+    return author
+
+
+def _labelled(right: Right, relation: Relation, rows: Any) -> ColumnElement[bool]:
+    """Return the condition that a row's label may be one that `relation` covers."""
+    if relation in right.unguarded & right.guarded:
+        return true()
+    bit: ColumnElement[bool] = rows.guarded.is_(relation in right.guarded)
+    return bit

@@ -12,6 +12,7 @@ import msgspec
 from clarity.domain.errors import CannotOpen, Invalid
 from clarity.domain.records import Sealed
 from clarity.domain.values import Confidential
+from clarity.persistence.consents.tables import SealedRegister
 from clarity.persistence.registry import number_of
 from clarity.security.envelope import Place
 from clarity.security.keyring import WrappedKey
@@ -23,12 +24,13 @@ Shape = TypeVar("Shape")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedRecord(Sealed):
-    """A fetched row with its ciphertext and the wrapped key that the same statement returned."""
+    """A fetched row with its ciphertext, and the wrapped key and the consents that the same statement returned."""
 
     ciphertext: bytes
     wrapped: WrappedKey | None
     written_at: datetime
     written_by: UUID
+    consents: SealedRegister | None = None
 
 
 class SealedMapper(Generic[Entity]):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from clarity.application.ports import NewId, Trail
+from clarity.application.ports import Clock, NewId, Trail
 from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, TrailUnavailable
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
@@ -78,6 +78,7 @@ class Tools:
         certify: Callable[[AuditEvent], Entry],
         query_mac: Callable[[bytes], bytes],
         request_macs: Callable[[bytes], tuple[bytes, ...]],
+        now: Clock,
     ) -> "Tools":
         """Build the mappers and identifier tables once."""
         return cls(
@@ -87,7 +88,7 @@ class Tools:
             certify=certify,
             query_mac=query_mac,
             request_macs=request_macs,
-            patients=PatientTable(keys),
+            patients=PatientTable(keys, now),
             patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
         )

@@ -56,9 +56,9 @@ def test_a_label_learnt_too_late_takes_back_one_of_several_and_refuses_a_single_
     several = Attempt(actor=actor, action=Action.LIST, at=NOW)
     entry, _ = admit_each(several, [record, other])
     with pytest.raises(NotFound):
-        entry.check_label(Label.PSYCHOTHERAPY)
+        entry.check_label(Label.PSYCHOTHERAPY, tuple)
     assert (several.ids, several.outcome) == ((other.id,), Outcome.SUCCEEDED)
     single = admit(ledger, actor, Action.VIEW, record, at=NOW)
     with pytest.raises(NotFound):
-        single.check_label(Label.PSYCHOTHERAPY)
-    assert (single.attempt.outcome, single.attempt.reason) == (Outcome.REFUSED, Reason.LABEL)
+        single.check_label(Label.PSYCHOTHERAPY, tuple)
+    assert (single.attempt.outcome, single.attempt.reason) == (Outcome.REFUSED, Reason.NO_CONSENT)

@@ -2,19 +2,20 @@
 
 import msgspec
 
+from clarity.application.ports import Clock
 from clarity.domain.dates import PartialDate
 from clarity.domain.identifiers import Identifier
 from clarity.domain.ids import PractitionerId
 from clarity.domain.names import HumanName
 from clarity.domain.patients import Patient, PatientCard, PatientStatus
-from clarity.domain.records import Resource
+from clarity.domain.records import Label, Resource
 from clarity.domain.values import Confidential
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.records import SealedTable, Written
 from clarity.persistence.sealing import SealedRecord
 
-_OUTSIDE = frozenset({"id", "care_team", "version"})
+_OUTSIDE = frozenset({"id", "care_team", "version", "notice"})
 
 
 class _Card(msgspec.Struct, frozen=True, gc=False):
@@ -23,6 +24,7 @@ class _Card(msgspec.Struct, frozen=True, gc=False):
     names: tuple[HumanName, ...]
     born: PartialDate
     identifiers: tuple[Identifier, ...] = ()
+    label: Label = Label.NORMAL
 
     __repr__ = Confidential.__repr__
 
@@ -30,18 +32,19 @@ class _Card(msgspec.Struct, frozen=True, gc=False):
 class PatientTable(SealedTable[Patient]):
     """The patients. The care team is in a table of its own."""
 
-    def __init__(self, keys: DataKeys) -> None:
-        super().__init__(PatientRow, Patient, Resource.PATIENT, keys, outside=_OUTSIDE, patient="id")
+    def __init__(self, keys: DataKeys, now: Clock) -> None:
+        super().__init__(PatientRow, Patient, Resource.PATIENT, keys, outside=_OUTSIDE, patient="id", now=now)
         self._card = msgspec.msgpack.Decoder(_Card)
 
     def open_patient(self, record: SealedRecord, care_team: frozenset[PractitionerId]) -> Patient:
         """Return the patient inside `record`, or raise `CannotOpen`."""
         return Patient(id=record.patient, version=record.version, care_team=care_team, **self.open(record))
 
-    def open_card(self, record: SealedRecord) -> PatientCard:
-        """Return what a search compares of the patient inside `record`, or raise `CannotOpen`."""
-        card = self.mapper.decode(self.key_of(record), record, self._card)
-        return PatientCard(id=record.patient, names=card.names, born=card.born, identifiers=card.identifiers)
+    def open_card(self, record: SealedRecord) -> tuple[PatientCard, Label]:
+        """Return what a search compares of the patient inside `record`, and its label, or raise `CannotOpen`."""
+        content = self.mapper.decode(self.key_of(record), record, self._card)
+        card = PatientCard(id=record.patient, names=content.names, born=content.born, identifiers=content.identifiers)
+        return card, content.label
 
 
 def written(patient: Patient, fields: int, *, status: PatientStatus | None = None) -> Written:

@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from clarity.application.admission import Admitted
+from clarity.application.admission import Admitted, Shown
 from clarity.application.ports import PatientFilter, Revision
 from clarity.domain.access import Scope
 from clarity.domain.errors import CannotOpen, StaleWrite, UnauditedAccess
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId
-from clarity.domain.patients import Patient, PatientCard, PatientField, PatientStatus
+from clarity.domain.patients import Patient, PatientCard, PatientStatus
 from clarity.domain.records import Resource, Sealed
 from clarity.persistence.care_team import cares_for, change_care_team, past_care_teams
 from clarity.persistence.identifiers import IdentifierTable
@@ -34,7 +34,7 @@ class _Opened:
 
     patient: Patient
     record: SealedRecord
-    shown: PatientField
+    shown: Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +64,38 @@ class SqlPatientRepository:
         self, scope: Scope, conditions: PatientFilter, *, after: PatientId | None, at_most: int
     ) -> list[Sealed]:
         """Return at most `at_most` records in `scope` in order of their ids, those behind `after`."""
-        statement = self._chosen(self.table.fetched, scope, conditions)
-        if after is not None:
-            statement = statement.where(PatientRow.id > after)
-        rows = await self.session.execute(statement.order_by(PatientRow.id).limit(at_most))
-        return [self.table.record_of(row) for row in rows]
+        page: list[Sealed] = []
+        chosen = self._chosen(self.table.fetched, scope, conditions)
+        async for record in self._in_order(chosen, after=after, at_a_time=at_most):
+            if self._may_be_shown(scope, record):
+                page.append(replace(record, resource=scope.resource))
+                if len(page) == at_most:
+                    break
+        return page
 
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
-        """Return how many records in `scope` meet `conditions`."""
-        statement = self._chosen(select(func.count()).select_from(PatientRow), scope, conditions)
-        return int((await self.session.execute(statement)).scalar_one())
+        """Return how many records in `scope` meet `conditions`; those that are guarded are opened to tell."""
+        counted = self._chosen(select(func.count()).select_from(PatientRow), scope, conditions)
+        count = int((await self.session.execute(counted.where(PatientRow.guarded.is_(False)))).scalar_one())
+        if not scope.right.guarded:
+            return count
+        guarded = self._chosen(self.table.fetched, scope, conditions).where(PatientRow.guarded.is_(True))
+        async for record in self._in_order(guarded, after=None, at_a_time=_ROWS_AT_A_TIME):
+            count += self._may_be_shown(scope, record)
+        return count
 
     async def unsafe_bulk_open(
         self, scope: Scope, conditions: PatientFilter
     ) -> AsyncIterator[tuple[Sealed, PatientCard | None]]:
         """Open every record in `scope` that meets `conditions`, for comparison inside the search alone."""
-        statement = self._chosen(self.table.fetched, scope, conditions)
-        result = await self.session.stream(statement)
+        result = await self.session.stream(self._chosen(self.table.fetched, scope, conditions))
         async for rows in result.partitions(_ROWS_AT_A_TIME):
             for row in rows:
                 record = self.table.record_of(row)
                 try:
-                    yield record, self.table.open_card(record)
+                    card, label = self.table.open_card(record)
+                    if scope.after_opening(record, label, self.table.consents_of(record)).allowed:
+                        yield record, card
                 except CannotOpen:
                     yield record, None
 
@@ -99,10 +109,10 @@ class SqlPatientRepository:
         """Return the patient inside, with the fields it was admitted for."""
         record = as_stored(admitted)
         patient = self.table.open_patient(record, admitted.care_team)
-        admitted.check_label(patient.label)
-        self.ledger.disclose(Resource.PATIENT, patient.id)
-        self._opened[patient.id] = _Opened(patient, record, admitted.fields)
-        return patient.only(admitted.fields)
+        shown = admitted.check_label(patient.label, self.table.consents_of(record))
+        self.ledger.disclose(record.resource, patient.id)
+        self._opened[patient.id] = _Opened(patient, record, shown)
+        return _as_shown(patient, shown)
 
     async def add(self, patient: Patient) -> Patient:
         """Store a new patient as version 1 under a data key of their own."""
@@ -116,14 +126,14 @@ class SqlPatientRepository:
     async def save(self, patient: Patient) -> Patient:
         """Write a patient that this unit of work opened as its next version and return it."""
         opened = self._opened_at(patient)
-        complete = patient.with_hidden_of(opened.patient, opened.shown)
+        complete = patient.with_hidden_of(opened.patient, opened.shown.fields)
         changed = complete.changed_from(opened.patient)
         version = await self.table.replace(
             self.session, self.ledger, opened.record, complete, written(complete, changed)
         )
         saved = replace(complete, version=version)
         await self._write_ties(opened.patient, saved)
-        return saved.only(opened.shown)
+        return _as_shown(saved, opened.shown)
 
     async def delete(self, patient: Patient) -> None:
         """Turn a patient that this unit of work opened into a tombstone."""
@@ -144,17 +154,41 @@ class SqlPatientRepository:
         revisions = []
         for record in records:
             patient = self.table.open_patient(record, teams[record.version])
-            admitted.check_label(patient.label)
+            shown = admitted.check_label(patient.label, self.table.consents_of(record))
             revisions.append(
                 Revision(
-                    patient=patient.only(admitted.fields),
+                    patient=_as_shown(patient, shown),
                     version=record.version,
                     written_at=record.written_at,
                     written_by=record.written_by,
                 )
             )
-        self.ledger.disclose(Resource.PATIENT, current.patient)
+        self.ledger.disclose(current.resource, current.patient)
         return revisions
+
+    def _may_be_shown(self, scope: Scope, record: SealedRecord) -> bool:
+        """Tell whether the exact label lets `scope` cover a record; one that does not open is for others to report."""
+        if record.standing is None or not record.standing.guarded:
+            return True
+        try:
+            label = self.table.label_of(record)
+            return scope.after_opening(record, label, self.table.consents_of(record)).allowed
+        except CannotOpen:
+            return True
+
+    async def _in_order(
+        self, statement: Any, *, after: PatientId | None, at_a_time: int
+    ) -> AsyncIterator[SealedRecord]:
+        """Fetch the records behind `after` in order of their ids, some at a time."""
+        page = statement.order_by(PatientRow.id).limit(at_a_time)
+        while True:
+            further = page if after is None else page.where(PatientRow.id > after)
+            rows = (await self.session.execute(further)).all()
+            for row in rows:
+                yield self.table.record_of(row)
+            if len(rows) < at_a_time:
+                return
+            after = rows[-1].id
 
     def _chosen(self, statement: Any, scope: Scope, conditions: PatientFilter) -> Any:
         statement = statement.where(in_scope(scope, PatientRow, PatientRow.id))
@@ -191,3 +225,7 @@ class SqlPatientRepository:
             after=after.care_team,
             version=after.version,
         )
+
+
+def _as_shown(patient: Patient, shown: Shown) -> Patient:
+    return replace(patient.only(shown.fields), notice=shown.notice)

@@ -1,0 +1,35 @@
+"""What the use-cases need of the outside world. Each port's docstring is its contract; adapters only meet it."""
+
+from clarity.application.ports.accounts import AccountRepository, SessionRepository
+from clarity.application.ports.basics import Clock, NewId
+from clarity.application.ports.patients import PatientFilter, PatientRepository, Revision
+from clarity.application.ports.practitioners import PractitionerRepository
+from clarity.application.ports.search import Found, PatientSearch
+from clarity.application.ports.secrets import AccessClaims, Cursors, Passwords, RateLimit, Tokens
+from clarity.application.ports.trail import EventStore, Trail
+from clarity.application.ports.work import Answered, BeginReading, BeginWork, IdempotencyKeys, Work
+
+__all__ = [
+    "AccessClaims",
+    "AccountRepository",
+    "Answered",
+    "BeginReading",
+    "BeginWork",
+    "Clock",
+    "Cursors",
+    "EventStore",
+    "Found",
+    "IdempotencyKeys",
+    "NewId",
+    "Passwords",
+    "PatientFilter",
+    "PatientRepository",
+    "PatientSearch",
+    "PractitionerRepository",
+    "RateLimit",
+    "Revision",
+    "SessionRepository",
+    "Tokens",
+    "Trail",
+    "Work",
+]

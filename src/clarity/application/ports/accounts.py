@@ -1,0 +1,63 @@
+"""Where accounts and log-ins are kept."""
+
+from datetime import datetime
+from typing import Protocol
+
+from clarity.domain.accounts import Account, Credentials, Session
+from clarity.domain.ids import AccountId, SessionId
+
+
+class AccountRepository(Protocol):
+    """The accounts of one unit of work."""
+
+    async def get(self, account: AccountId) -> Account:
+        """Return one account, or raise `NotFound`."""
+        ...
+
+    async def find_by_email(self, email: str) -> Credentials | None:
+        """Return the account with this e-mail and its password hash, if there is one."""
+        ...
+
+    async def find_page(self, *, after: AccountId | None, at_most: int) -> list[Account]:
+        """Return at most `at_most` accounts in order of their ids, those behind `after`."""
+        ...
+
+    async def add(self, credentials: Credentials) -> Account:
+        """Store a new account as version 1. Raises `DuplicateEmail`."""
+        ...
+
+    async def save(self, account: Account, *, password_hash: str | None = None) -> Account:
+        """Write the next version, with a new password if one is given, or raise `StaleWrite`."""
+        ...
+
+    async def hold(self, account: Account) -> None:
+        """Keep an account as it is until the unit of work ends. Raises `StaleWrite` if it was changed before."""
+        ...
+
+
+class SessionRepository(Protocol):
+    """The log-ins of one unit of work."""
+
+    async def add(self, session: Session) -> None:
+        """Store a new session."""
+        ...
+
+    async def find(self, session: SessionId) -> tuple[Session, Account] | None:
+        """Return a session with its account, in one statement, if there is one."""
+        ...
+
+    async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
+        """Return the session with this `family_digest` and its account, in one statement, if there is one."""
+        ...
+
+    async def rotate(self, session: Session, digest: bytes) -> None:
+        """Replace the refresh token of `session`. Raises `StaleWrite` if it was replaced or revoked meanwhile."""
+        ...
+
+    async def revoke(self, session: SessionId, at: datetime) -> None:
+        """End a session; ending it again changes nothing."""
+        ...
+
+    async def revoke_all(self, account: AccountId, at: datetime) -> int:
+        """End every session of an account and return how many were open."""
+        ...

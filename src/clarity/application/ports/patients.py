@@ -1,0 +1,99 @@
+"""Where patient records are kept."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from clarity.application.admission import Admitted
+from clarity.domain.access import Scope
+from clarity.domain.identifiers import IndexTerm
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.patients import Patient, PatientCard, PatientStatus
+from clarity.domain.records import Sealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One version of a patient record as it was: opened, with who wrote it and when."""
+
+    patient: Patient
+    version: int
+    written_at: datetime
+    written_by: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientFilter:
+    """The conditions on a patient that stand outside the seal; `None` and empty allow everybody."""
+
+    status: PatientStatus | None = None
+    practitioner: PractitionerId | None = None
+    terms: tuple[IndexTerm, ...] = ()
+
+
+class PatientRepository(Protocol):
+    """The patient records of one unit of work. What it fetches is sealed until it has been admitted.
+
+    What `open` and `history` hand out counts as disclosed, what `add` and `save` write as changed; the unit
+    of work refuses to end while one of them has no event.
+    """
+
+    async def get(self, patient: PatientId) -> Sealed:
+        """Fetch one record by its id. What does not exist comes back as a record that nobody is admitted to."""
+        ...
+
+    async def get_many(self, patients: Sequence[PatientId]) -> list[Sealed]:
+        """Fetch the records that exist among `patients`, in their order."""
+        ...
+
+    async def find_page(
+        self, scope: Scope, conditions: PatientFilter, *, after: PatientId | None, at_most: int
+    ) -> list[Sealed]:
+        """Return at most `at_most` records in `scope` in order of their ids, those behind `after`."""
+        ...
+
+    async def count(self, scope: Scope, conditions: PatientFilter) -> int:
+        """Return how many records in `scope` meet `conditions`."""
+        ...
+
+    def unsafe_bulk_open(
+        self, scope: Scope, conditions: PatientFilter
+    ) -> AsyncIterator[tuple[Sealed, PatientCard | None]]:
+        """Open every record in `scope` that meets `conditions`, unaudited, for comparison inside the search alone.
+
+        In no order. A record that does not open comes with `None`.
+        """
+        ...
+
+    async def find_by_source(self, source: str) -> PatientId | None:
+        """Return the patient that came from this resource of another system, deleted or not, if there is one."""
+        ...
+
+    def open(self, admitted: Admitted) -> Patient:
+        """Return the patient inside, with the fields it was admitted for; the others are blank.
+
+        Raises `NotFound` if the exact label forbids it, `CannotOpen` if it was altered or its key is gone.
+        """
+        ...
+
+    async def add(self, patient: Patient) -> Patient:
+        """Store a new patient as version 1 under a data key of their own. Raises `DuplicateMrn`."""
+        ...
+
+    async def save(self, patient: Patient) -> Patient:
+        """Write a patient that this unit of work opened as its next version and return it.
+
+        Fields it was not admitted for stay as they were. The version before is kept. Raises `StaleWrite`
+        if the record is no longer at `patient.version`, `DuplicateMrn` if a new identifier is taken.
+        """
+        ...
+
+    async def delete(self, patient: Patient) -> None:
+        """Turn a patient that this unit of work opened into a tombstone: unreachable, its history kept."""
+        ...
+
+    async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
+        """Return the versions of the admitted record below `before`, the newest first."""
+        ...

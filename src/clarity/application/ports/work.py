@@ -1,0 +1,95 @@
+"""Units of work."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from clarity.application.ports.accounts import AccountRepository, SessionRepository
+from clarity.application.ports.patients import PatientRepository
+from clarity.application.ports.practitioners import PractitionerRepository
+from clarity.domain.audit import Attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """How a request with an idempotency key was answered: the record it made or changed, and its version."""
+
+    record: UUID
+    version: int
+
+
+class IdempotencyKeys(Protocol):
+    """The idempotency keys of one unit of work, written in its transaction."""
+
+    async def find(self, actor: UUID, key: str, request: bytes) -> Answered | None:
+        """Return how this actor's request with `key` was answered, if it was.
+
+        Raises `ReusedKey` if the key came with another request body.
+        """
+        ...
+
+    async def add(self, actor: UUID, key: str, request: bytes, answered: Answered) -> None:
+        """Remember the answer. Raises `Transient` if the same key is being answered at this moment."""
+        ...
+
+
+class Work(Protocol):
+    """One unit of work: what is done in it is done and audited together, or not at all."""
+
+    @property
+    def patients(self) -> PatientRepository:
+        """The patient records."""
+        ...
+
+    @property
+    def practitioners(self) -> PractitionerRepository:
+        """The practitioners."""
+        ...
+
+    @property
+    def accounts(self) -> AccountRepository:
+        """The accounts."""
+        ...
+
+    @property
+    def sessions(self) -> SessionRepository:
+        """The log-ins."""
+        ...
+
+    @property
+    def idempotency_keys(self) -> IdempotencyKeys:
+        """The idempotency keys."""
+        ...
+
+    def note(self, attempt: Attempt) -> Attempt:
+        """Remember that something is being tried; it becomes an audit event when the unit of work ends."""
+        ...
+
+    def query_mac(self, normalised: bytes) -> bytes:
+        """Return the HMAC by which the trail recognises a query without holding it; 32 bytes."""
+        ...
+
+
+class BeginWork(Protocol):
+    """Begin a unit of work that writes.
+
+    Ending well commits the changes together with their events; raising rolls back, and the events of what
+    was refused or failed are written all the same. Raises `UnauditedAccess` instead of ending well if a record
+    was disclosed or changed without an event.
+    """
+
+    def __call__(self) -> AbstractAsyncContextManager[Work]:
+        """Begin."""
+        ...
+
+
+class BeginReading(Protocol):
+    """Begin a unit of work that only reads. It ends when its events are durable, and not before.
+
+    With `snapshot`, all its statements see the database at one instant.
+    """
+
+    def __call__(self, *, snapshot: bool = False) -> AbstractAsyncContextManager[Work]:
+        """Begin."""
+        ...

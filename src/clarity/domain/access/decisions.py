@@ -1,0 +1,137 @@
+"""How the policy decides: before a record is opened, and again when its exact label is known."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from clarity.domain.access.actors import Action, Actor, Reason, Relation
+from clarity.domain.access.consents import Consent
+from clarity.domain.access.policy import POLICY
+from clarity.domain.access.rules import NO_FIELDS, NOTHING, Right
+from clarity.domain.ids import PatientId
+from clarity.domain.patients import PatientField
+from clarity.domain.records import Label, Resource, Sealed, Standing
+
+
+def right_to(actor: Actor, action: Action, resource: Resource = Resource.PATIENT) -> Right:
+    """Return what `actor` may do `action` to, or a right to nothing if the policy has no row for it.
+
+    A machine may do what its role may and its credential was made for.
+    """
+    if actor.only is not None and (resource, action) not in actor.only:
+        return NOTHING
+    return POLICY.right(actor.role, resource, action)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the policy said: `reason` is `NONE` for yes, and `fields` are those the answer covers.
+
+    `relations` are those that led to yes; `consent` is the one that it rests on, if it needs one.
+    """
+
+    reason: Reason
+    fields: PatientField = NO_FIELDS
+    relations: frozenset[Relation] = frozenset()
+    consent: Consent | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the answer is yes."""
+        return self.reason is Reason.NONE
+
+    @property
+    def by_emergency(self) -> bool:
+        """Whether the answer would be no, had the glass not been broken."""
+        return self.relations == {Relation.EMERGENCY}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which records `actor` may do `action` to at an instant (UTC).
+
+    Answered here for one record, in `persistence.scopes` as SQL for a table.
+    """
+
+    actor: Actor
+    action: Action
+    resource: Resource
+    at: datetime
+
+    @property
+    def right(self) -> Right:
+        """The rows of the policy that this scope comes from."""
+        return right_to(self.actor, self.action, self.resource)
+
+    def refuses(self, patient: PatientId, standing: Standing) -> Reason:
+        """Return why this scope does not cover a record, as far as is known before opening, or `NONE` if it does."""
+        return self.before_opening(patient, standing).reason
+
+    def before_opening(self, patient: PatientId, standing: Standing) -> Decision:
+        """Decide from what stands outside the seal of a record of `patient`."""
+        right = self.right
+        if not right.exists:
+            return Decision(reason=Reason.NO_SUCH_RIGHT)
+        if standing.deleted:
+            return Decision(reason=Reason.DELETED)
+        held = relations_of(self.actor, patient, standing)
+        reached = held & (right.guarded if standing.guarded else right.unguarded)
+        if reached:
+            return Decision(reason=Reason.NONE, fields=right.covered(reached), relations=reached)
+        return Decision(reason=Reason.GUARDED if held & right.unguarded else Reason.NO_TIE)
+
+    def after_opening(self, record: Sealed, label: Label, consents: Callable[[], Iterable[Consent]]) -> Decision:
+        """Decide again now that the exact label is known. The patient's `consents` are asked for only if need be."""
+        standing = record.standing
+        if standing is None:
+            return Decision(reason=Reason.NO_SUCH_RECORD)
+        first = self.before_opening(record.patient, standing)
+        if not first.allowed:
+            return first
+        # The bit beside the seal is whoever writes the table's to change; the label inside is not.
+        held = relations_of(self.actor, record.patient, standing)
+        cells = {
+            relation: cell
+            for relation in held
+            if (cell := POLICY.cell(self.actor.role, self.resource, self.action, relation, label))
+        }
+        free = {relation: cell.fields for relation, cell in cells.items() if not cell.needs_consent}
+        if free:
+            return _allowed(free)
+        if not cells:
+            return Decision(reason=Reason.LABEL)
+        for consent in consents():
+            if consent.covers(self.actor, label, self.at):
+                return _allowed({relation: cell.fields for relation, cell in cells.items()}, consent)
+        return Decision(reason=Reason.NO_CONSENT)
+
+
+def _allowed(fields: dict[Relation, PatientField], consent: Consent | None = None) -> Decision:
+    right = Right(fields=fields)
+    return Decision(reason=Reason.NONE, fields=right.covered(fields), relations=frozenset(fields), consent=consent)
+
+
+def relations_of(actor: Actor, patient: PatientId, standing: Standing) -> frozenset[Relation]:
+    """Return every relation in which `actor` stands to a record of `patient`."""
+    relations = {Relation.ANYBODY}
+    if actor.practitioner is not None and actor.practitioner in standing.care_team:
+        relations.add(Relation.CARE_TEAM)
+    if actor.patient is not None and actor.patient == patient:
+        relations.add(Relation.SELF)
+    if actor.id == standing.author:
+        relations.add(Relation.AUTHOR)
+    if actor.id in standing.emergencies:
+        relations.add(Relation.EMERGENCY)
+    return frozenset(relations)
+
+
+def scope_of(actor: Actor, action: Action, resource: Resource = Resource.PATIENT, *, at: datetime) -> Scope:
+    """Return which records of one kind `actor` may do `action` to at an instant."""
+    return Scope(actor=actor, action=action, resource=resource, at=at)
+
+
+def decide(scope: Scope, record: Sealed) -> Decision:
+    """Decide before the record is opened. Absence is refused like anything else one may not see."""
+    if record.standing is None:
+        return Decision(reason=Reason.NO_SUCH_RECORD)
+    return scope.before_opening(record.patient, record.standing)

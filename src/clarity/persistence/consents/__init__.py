@@ -1,0 +1,1 @@
+"""The consents of patients: their table, and its repository."""

@@ -1,0 +1,62 @@
+"""The table of consents, and how a record brings its patient's along."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Select, and_
+from sqlalchemy.orm import Mapped, aliased, mapped_column
+
+from clarity.domain.ids import PatientId
+from clarity.persistence.keys import DataKeyRow
+from clarity.persistence.tables import Base, SealedColumns
+from clarity.security.keyring import WrappedKey
+
+
+class ConsentRow(SealedColumns, Base):
+    """All consents of one patient, sealed together: `id` is the patient's."""
+
+    __tablename__ = "consents"
+    __table_args__ = (CheckConstraint("version >= 1", name="version"),)
+
+    id: Mapped[UUID] = mapped_column(ForeignKey("patients.id"), primary_key=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRegister:
+    """A patient's consents as they were fetched: still closed, with the wrapped key that opens them."""
+
+    patient: PatientId
+    version: int
+    ciphertext: bytes
+    wrapped: WrappedKey | None
+
+
+_REGISTER = aliased(ConsentRow)
+_REGISTER_KEY = aliased(DataKeyRow)
+
+
+def with_consents(statement: Select[Any], patient: Any) -> Select[Any]:
+    """Return a select that brings along the consents of the patient in column `patient`; `register_of` reads them."""
+    key = and_(_REGISTER_KEY.subject_id == patient, _REGISTER_KEY.generation == _REGISTER.key_generation)
+    return (
+        statement.add_columns(
+            _REGISTER.version.label("consents_version"),
+            _REGISTER.sealed.label("consents_sealed"),
+            _REGISTER.key_generation.label("consents_generation"),
+            _REGISTER_KEY.kek_generation.label("consents_kek_generation"),
+            _REGISTER_KEY.wrapped.label("consents_wrapped"),
+        )
+        .outerjoin(_REGISTER, _REGISTER.id == patient)
+        .outerjoin(_REGISTER_KEY, key)
+    )
+
+
+def register_of(row: Any, patient: PatientId) -> SealedRegister | None:
+    """Return the consents that a fetched row brought along, or `None` if the patient never gave any."""
+    if row.consents_sealed is None:
+        return None
+    wrapped = None
+    if row.consents_wrapped is not None:
+        wrapped = WrappedKey(patient, row.consents_generation, row.consents_kek_generation, row.consents_wrapped)
+    return SealedRegister(patient, row.consents_version, row.consents_sealed, wrapped)
