@@ -92,9 +92,10 @@ async def test_an_account_shows_its_links_and_what_its_role_may_do(clinic: Clini
     administrator = (await (await clinic.logged_in(Role.ADMINISTRATOR)).get("/me")).json()
     assert (nurse["role"], nurse["practitioner"], nurse["patient"]) == ("nurse", str(practitioner.id), None)
     assert (owner["role"], owner["practitioner"], owner["patient"]) == ("patient", None, str(patient.id))
-    change = next(right for right in nurse["rights"] if right["action"] == "change")
+    change = next(right for right in nurse["rights"] if (right["resource"], right["action"]) == ("patient", "change"))
     assert change["whose"] == "care team's"
     assert "notes" in change["fields"]
     assert "label" not in change["fields"]
-    assert {right["action"] for right in owner["rights"]} == {"view", "list", "search"}
-    assert administrator["rights"] == []
+    of_patients = {right["action"] for right in owner["rights"] if right["resource"] == "patient"}
+    assert of_patients == {"view", "list", "search"}
+    assert {right["action"] for right in administrator["rights"] if right["resource"] == "patient"} == {"delete"}
