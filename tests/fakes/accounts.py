@@ -1,7 +1,7 @@
 """Accounts and sessions in dictionaries, and what logging in needs besides them."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -137,7 +137,8 @@ class PlainPasswords:
     hashed: int = 0
     verified: int = 0
 
-    def check_strength(self, password: str) -> None:
+    def check_strength(self, password: str, about: Iterable[str] = ()) -> None:
+        del about
         if len(password) < 15:
             raise Invalid("password", "must have at least 15 characters")
 

@@ -7,12 +7,14 @@ with `==` all work, and are all wrong. This is the only module that imports `cry
 import hmac
 import os
 from hashlib import pbkdf2_hmac
+from hashlib import sha1 as _sha1
 from hashlib import sha256 as _sha256
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from clarity.domain.errors import CannotOpen
 
@@ -56,6 +58,11 @@ class Aead:
             raise CannotOpen from None
 
 
+def unsafe_sha1(data: bytes) -> bytes:
+    """Return the SHA-1 of `data`, 20 bytes: for looking up what others listed by it, and for nothing that protects."""
+    return _sha1(data, usedforsecurity=False).digest()
+
+
 def random_bytes(n: int) -> bytes:
     """Return `n` bytes from the operating system's generator."""
     return os.urandom(n)
@@ -84,3 +91,13 @@ def equal(a: bytes, b: bytes) -> bool:
 def pbkdf2_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
     """Return the PBKDF2-HMAC-SHA-256 (RFC 8018), 32 bytes."""
     return pbkdf2_hmac("sha256", password, salt, iterations)
+
+
+def totp(key: bytes, digits: int, step_seconds: int, step: int) -> bytes:
+    """Return the one-time password of a time step (RFC 6238 with HMAC-SHA-1), as ASCII digits."""
+    return TOTP(key, digits, SHA1(), step_seconds).generate(step * step_seconds)
+
+
+def totp_uri(key: bytes, digits: int, step_seconds: int, *, account: str, issuer: str) -> str:
+    """Return the `otpauth` address by which an authenticator takes in `key`."""
+    return TOTP(key, digits, SHA1(), step_seconds).get_provisioning_uri(account, issuer)

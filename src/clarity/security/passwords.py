@@ -1,67 +1,22 @@
-"""Passwords: which are allowed, and how they are hashed without letting log-ins exhaust the machine."""
+"""Passwords: how they are hashed without letting log-ins exhaust the machine."""
 
 import asyncio
 import base64
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from argon2 import Parameters, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from clarity.domain.errors import CannotOpen, Invalid, Unavailable, WrongCredentials
+from clarity.domain.errors import CannotOpen, Unavailable, WrongCredentials
 from clarity.security.hazmat import random_bytes
+from clarity.security.strength import StolenPasswords, require_strong
 
 _T = TypeVar("_T")
-
-# NIST SP 800-63B-4, 3.1.1.2: 15 characters where the password is the only factor, as it is here; at least 64
-# must be allowed. No rule about kinds of characters, no expiry. The upper bound only keeps requests small.
-SHORTEST: Final = 15
-LONGEST: Final = 256
-
-# What people type when a form wants 15 characters, as it leads the lists of passwords found in breaches.
-_COMMON: Final = frozenset(
-    {
-        "1q2w3e4r5t6y7u8i",
-        "1q2w3e4r5t6y7u8i9o0p",
-        "1qaz2wsx3edc4rfv",
-        "1qaz2wsx3edc4rfv5tgb",
-        "abcdefgh12345678",
-        "administrator123",
-        "changeme12345678",
-        "correct horse battery staple",
-        "correcthorsebatterystaple",
-        "iloveyou12345678",
-        "iloveyousomuch123",
-        "letmein123456789",
-        "mypasswordismypassword",
-        "password12345678",
-        "password123456789",
-        "password1234567890",
-        "passwordpassword1",
-        "passwordpassword12",
-        "passwordpassword123",
-        "qazwsxedcrfvtgb",
-        "qazwsxedcrfvtgbyhnujm",
-        "qwerty123456789",
-        "qwertyuiop12345",
-        "qwertyuiop123456",
-        "qwertyuiop1234567890",
-        "thisisapassword",
-        "thisismypassword",
-        "welcome123456789",
-    }
-)
-_RUNS: Final = (
-    "0123456789" * (LONGEST // 10 + 2),
-    "abcdefghijklmnopqrstuvwxyz",
-    "qwertyuiopasdfghjklzxcvbnm",
-    "qwertzuiopasdfghjklyxcvbnm",
-    "azertyuiopqsdfghjklmwxcvbn",
-)
 
 
 class Passwords:
@@ -72,27 +27,24 @@ class Passwords:
     most `waiting` wait, and whoever comes after gets `Unavailable`.
     """
 
-    def __init__(self, parameters: Parameters = RFC_9106_LOW_MEMORY, *, at_once: int = 2, waiting: int = 32) -> None:
-        """Start no thread yet; each starts when it is first needed."""
+    def __init__(
+        self,
+        parameters: Parameters = RFC_9106_LOW_MEMORY,
+        *,
+        at_once: int = 2,
+        waiting: int = 32,
+        stolen: StolenPasswords | None = None,
+    ) -> None:
+        """Start no thread yet; each starts when it is first needed. Passwords in `stolen` are refused."""
+        self._stolen = stolen
         self._hasher = PasswordHasher.from_parameters(parameters)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="argon2")
         self._places = BoundedSemaphore(at_once + waiting)
         self._nobody = _unmatched(parameters)
 
-    @staticmethod
-    def check_strength(password: str) -> None:
-        """Raise `Invalid` if the password is too short, too long, or one that attackers try first.
-
-        The whole password is compared, not words in it (NIST SP 800-63B-4, 3.1.1.2): with the commonest ones, with
-        runs of the alphabet, digits and keyboards either way, and with repetitions of one piece.
-        """
-        length = len(_normalised(password))
-        if length < SHORTEST:
-            raise Invalid("password", f"must have at least {SHORTEST} characters; several words are easy to remember")
-        if length > LONGEST:
-            raise Invalid("password", f"must have at most {LONGEST} characters")
-        if _is_common(_normalised(password).casefold()):
-            raise Invalid("password", "is one of those tried first; choose several words that have nothing in common")
+    def check_strength(self, password: str, about: Iterable[str] = ()) -> None:
+        """Raise `Invalid` unless somebody of whom `about` is known may use the password; see `require_strong`."""
+        require_strong(password, about, self._stolen)
 
     async def hash(self, password: str) -> str:
         """Return the encoded hash with its parameters and salt. Raises `Unavailable` if too many wait."""
@@ -152,16 +104,6 @@ def _normalised(password: str) -> str:
 def _bytes_of(password: str) -> bytes:
     # A lone surrogate has no UTF-8 form, and the error for that would carry the password.
     return _normalised(password).encode("utf-8", "surrogatepass")
-
-
-def _is_common(password: str) -> bool:
-    is_run = any(password in run or password[::-1] in run for run in _RUNS)
-    return is_run or password in _COMMON or _is_repetition(password)
-
-
-def _is_repetition(text: str) -> bool:
-    """Tell whether `text` is one piece at least twice, the last perhaps cut off: "abcabcab"."""
-    return any(text[size:] == text[:-size] for size in range(1, len(text) // 2 + 1))
 
 
 def _unmatched(parameters: Parameters) -> str:

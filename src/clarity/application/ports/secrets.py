@@ -1,5 +1,6 @@
 """Passwords, tokens, cursors, and how often something may be tried."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -10,8 +11,8 @@ from clarity.domain.ids import AccountId, SessionId
 class Passwords(Protocol):
     """Hashing of passwords, slow on purpose."""
 
-    def check_strength(self, password: str) -> None:
-        """Raise `Invalid` unless the password may be used."""
+    def check_strength(self, password: str, about: Iterable[str] = ()) -> None:
+        """Raise `Invalid` unless the password may be used by somebody of whom `about` is known."""
         ...
 
     async def hash(self, password: str) -> str:
