@@ -1,6 +1,7 @@
 """Which passwords may be used: long ones that nobody guesses early, and that are in no list of stolen ones."""
 
 import bisect
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ LONGEST: Final = 256
 # even where somebody stole the slow hashes. It has the commonest passwords, names, words, dates, runs of keyboards and
 # repetitions, each also reversed and with digits for letters.
 _LEAST_GUESSES: Final = 10**8
-# The time it takes grows fast with the digits that can stand for letters, and without a bound somebody could keep a
+# The time it takes grows fast with the signs that can stand for letters, and without a bound somebody could keep a
 # process busy with one password. Ones with more of them are in no list of common ones.
 _JUDGED_CHARACTERS: Final = 48
-_DIGITS_FOR_LETTERS: Final = frozenset("4@8({[<3691!|0$5+7%2")
-_MOST_DIGITS_FOR_LETTERS: Final = 8
+_SIGNS_FOR_LETTERS: Final = frozenset("@({[<!|$+%")
+_MOST_SIGNS_FOR_LETTERS: Final = 3
 
 # Sentences that everybody knows are many words to an estimate, and one to those who guess.
 _WELL_KNOWN: Final = frozenset(
@@ -40,8 +41,12 @@ _WELL_KNOWN: Final = frozenset(
         "thisismypassword",
     }
 )
-_OURS: Final = ("clarity", "clinic", "psychiatry", "patient", "hospital", "password", "health")
-_GUESSED = "is one of those tried first; choose several words that have nothing in common"
+_OURS: Final = ("clarity", "clinic", "psychiatry", "psychiatric", "patient", "hospital", "practice", "password")
+"""Words that suggest themselves here (OWASP ASVS 5.0, 6.1.2)."""
+_KNOWN_WORD_LENGTH: Final = 4
+_LEAST_BESIDE_KNOWN_WORDS: Final = 8
+
+_GUESSED: Final = "is one of those tried first; choose several words that have nothing in common"
 _DIGEST_BYTES: Final = 20
 
 
@@ -85,26 +90,35 @@ class StolenPasswords:
 def require_strong(password: str, about: Iterable[str] = (), stolen: StolenPasswords | None = None) -> None:
     """Raise `Invalid` if a password is too short, too long, tried first by those who guess, or known to be stolen.
 
-    `about` is what an attacker knows of its holder, such as their name and e-mail address. Single words in a password
-    are no fault (NIST SP 800-63B-4, 3.1.1.2): what counts is how many guesses the whole takes.
+    `about` is what an attacker knows of its holder, such as their name and e-mail address. Words in a password are no
+    fault (NIST SP 800-63B-4, 3.1.1.2), but those that are known beforehand do not count.
     """
     normalised = unicodedata.normalize("NFKC", password)
     if len(normalised) < SHORTEST:
         raise Invalid("password", f"must have at least {SHORTEST} characters; several words are easy to remember")
     if len(normalised) > LONGEST:
         raise Invalid("password", f"must have at most {LONGEST} characters")
-    if normalised.casefold() in _WELL_KNOWN or _is_guessed_early(normalised, about):
+    folded = normalised.casefold()
+    if folded in _WELL_KNOWN or _is_guessed_early(normalised) or _is_known(folded, about):
         raise Invalid("password", _GUESSED)
     if stolen is not None and (password in stolen or normalised in stolen):
         raise Invalid("password", "was found among stolen passwords; choose another, and change it wherever you use it")
 
 
-def _is_guessed_early(password: str, about: Iterable[str]) -> bool:
+def _is_guessed_early(password: str) -> bool:
     judged = password[:_JUDGED_CHARACTERS]
-    if len(_DIGITS_FOR_LETTERS.intersection(judged)) > _MOST_DIGITS_FOR_LETTERS:
+    if len(_SIGNS_FOR_LETTERS.intersection(judged)) > _MOST_SIGNS_FOR_LETTERS:
         return False
-    known = [word for text in (*_OURS, *about) for word in {text, *text.replace("@", " ").replace(".", " ").split()}]
-    return bool(zxcvbn(judged, user_inputs=known)["guesses"] < _LEAST_GUESSES)
+    return bool(zxcvbn(judged)["guesses"] < _LEAST_GUESSES)
+
+
+def _is_known(folded: str, about: Iterable[str]) -> bool:
+    """Tell whether too little is left of a password without the words that are known beforehand."""
+    words = {word for text in about for word in re.findall(r"\w+", text.casefold())} | set(_OURS)
+    for word in sorted(words, key=len, reverse=True):
+        if len(word) >= _KNOWN_WORD_LENGTH:
+            folded = folded.replace(word, "")
+    return len(folded) < _LEAST_BESIDE_KNOWN_WORDS
 
 
 def _is_digest(text: bytes) -> bool:

@@ -1,11 +1,12 @@
 """Which passwords may be used."""
 
 import time
+from contextlib import suppress
 from hashlib import sha1
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clarity.domain.errors import Invalid, Misconfigured
@@ -84,13 +85,12 @@ def test_what_is_known_of_somebody_makes_no_password() -> None:
         require_strong(password, ["Kazimierz Przybylski", "kazimierz.przybylski@example.org"])
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(alphabet="4@8({[<3691!|0$5+7%2abc", min_size=48, max_size=72))
 def test_judging_a_password_takes_no_time_to_speak_of(password: str) -> None:
     began = time.process_time()
-    try:
+    with suppress(Invalid):
         require_strong(password)
-    except Invalid:
-        pass
     assert time.process_time() - began < 0.5
 
 
