@@ -21,6 +21,11 @@ class Resource(IntEnum):
     RESEARCH_SUBJECT = 9
     MESSAGE = 10
 
+    @property
+    def title(self) -> str:
+        """The kind as it is written: "break glass"."""
+        return self.name.lower().replace("_", " ")
+
 
 TOMBSTONE = "deleted"
 """The status of a record of any kind that was taken away. Its row and its history stay."""

@@ -1,5 +1,7 @@
 """The policy: who may do what to which record."""
 
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -10,6 +12,7 @@ from clarity.domain.access import (
     Actor,
     Consent,
     Decision,
+    Purpose,
     Reason,
     Relation,
     Role,
@@ -20,15 +23,23 @@ from clarity.domain.access import (
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import PatientField
 from clarity.domain.records import Label, Resource, Sealed, Standing
-from tests.builders import NOW, an_actor, new_id, the_operator
+from tests.builders import NOW, a_consent, an_actor, new_id, the_operator
+from tests.ties import LONG_AGO, NEVER
 
 DOCTOR = PractitionerId(new_id())
 ADA = PatientId(new_id())
 
 
-def a_record(*, tied: bool = False, guarded: bool = False, deleted: bool = False, author: UUID | None = None) -> Sealed:
+def a_record(
+    *,
+    tied: bool = False,
+    guarded: bool = False,
+    deleted: bool = False,
+    author: UUID | None = None,
+    emergencies: frozenset[UUID] = frozenset(),
+) -> Sealed:
     team = frozenset({DOCTOR}) if tied else frozenset()
-    standing = Standing(care_team=team, guarded=guarded, deleted=deleted, author=author)
+    standing = Standing(care_team=team, guarded=guarded, deleted=deleted, author=author, emergencies=emergencies)
     return Sealed(resource=Resource.PATIENT, id=ADA, patient=ADA, standing=standing)
 
 
@@ -128,7 +139,73 @@ def test_the_exact_label_decides_once_it_is_known(actor: Actor, label: Label, re
 
 def test_psychotherapy_notes_are_their_authors() -> None:
     author = in_role(Role.CLINICIAN)
-    assert labelled(author, a_record(guarded=True, author=author.id), Label.PSYCHOTHERAPY).allowed
+    record = a_record(guarded=True, author=author.id)
+    assert labelled(author, record, Label.PSYCHOTHERAPY).allowed
+    assert labelled(in_role(Role.CLINICIAN), record, Label.PSYCHOTHERAPY).reason is Reason.NO_TIE
+
+
+@pytest.mark.parametrize("label", [Label.NORMAL, Label.RESTRICTED, Label.PART2])
+@pytest.mark.parametrize("role", [Role.CLINICIAN, Role.NURSE])
+def test_broken_glass_opens_to_who_broke_it(role: Role, label: Label) -> None:
+    breaker = in_role(role)
+    record = a_record(guarded=label is not Label.NORMAL, emergencies=frozenset({breaker.id}))
+    decision = labelled(breaker, record, label)
+    assert decision.allowed
+    assert decision.by_emergency
+    assert labelled(in_role(role), record, label).reason is Reason.NO_TIE
+
+
+def test_broken_glass_opens_no_psychotherapy_notes_and_changes_nothing() -> None:
+    breaker = in_role(Role.CLINICIAN)
+    record = a_record(guarded=True, emergencies=frozenset({breaker.id}))
+    assert labelled(breaker, record, Label.PSYCHOTHERAPY).reason is Reason.LABEL
+    assert decided(breaker, Action.CHANGE, record).reason is Reason.NO_TIE
+
+
+def test_a_tie_goes_before_broken_glass() -> None:
+    breaker = in_role(Role.CLINICIAN)
+    record = a_record(tied=True, emergencies=frozenset({breaker.id}))
+    assert not labelled(breaker, record, Label.NORMAL).by_emergency
+
+
+def test_a_machine_does_only_what_its_credential_was_made_for() -> None:
+    machine = replace(in_role(Role.CLINICIAN), only=frozenset({(Resource.PATIENT, Action.LIST)}))
+    assert right_to(machine, Action.LIST).exists
+    assert decided(machine, Action.VIEW, a_record(tied=True)).reason is Reason.NO_SUCH_RIGHT
+    assert not right_to(replace(machine, only=frozenset()), Action.LIST).exists
+    more = replace(machine, only=frozenset({(Resource.ACCOUNT, Action.LIST)}))
+    assert not right_to(more, Action.LIST, Resource.ACCOUNT).exists
+
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("consent", "covers"),
+    [
+        (a_consent(), True),
+        (a_consent(since=NOW), True),
+        (a_consent(since=NOW + SECOND), False),
+        (a_consent(until=NOW + SECOND), True),
+        (a_consent(until=NOW), False),
+        (a_consent(withdrawn_at=NOW), False),
+        (a_consent(withdrawn_at=LONG_AGO), False),
+        (a_consent(withdrawn_at=NEVER), True),
+        (a_consent(labels=(Label.PSYCHOTHERAPY,)), False),
+        (a_consent(purposes=(Purpose.OPERATIONS, Purpose.RESEARCH)), False),
+        (a_consent(purposes=(Purpose.OPERATIONS, Purpose.TREATMENT)), True),
+        (a_consent(recipients=(PractitionerId(new_id()),)), False),
+        (a_consent(recipients=(PractitionerId(new_id()), DOCTOR)), True),
+    ],
+)
+def test_a_consent_covers_what_it_says_and_no_more(consent: Consent, *, covers: bool) -> None:
+    doctor, record = in_role(Role.CLINICIAN), a_record(tied=True, guarded=True)
+    decision = labelled(doctor, record, Label.PART2, consent)
+    assert (decision.reason, decision.consent) == ((Reason.NONE, consent) if covers else (Reason.NO_CONSENT, None))
+
+
+def test_a_consent_ties_nobody() -> None:
+    assert labelled(in_role(Role.CLINICIAN), a_record(guarded=True), Label.PART2, a_consent()).reason is Reason.NO_TIE
 
 
 def test_roles_are_written_in_lower_case() -> None:

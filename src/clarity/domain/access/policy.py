@@ -21,6 +21,23 @@ _PEOPLE = (
     Role.PATIENT,
     Role.DEVICE,
 )
+_BY_CONSENT = "42 CFR 2.31 (consent), 2.32 (the notice that goes with the record)"
+_BY_CONSENT_OR_AUTHORISATION = f"{_BY_CONSENT}; 45 CFR 164.508(a)(2) (authorisation, for psychotherapy notes)"
+_BY_AUTHOR = "45 CFR 164.501 (psychotherapy notes are kept apart, by who wrote them); 42 CFR 2.12(c)(3)"
+_IN_EMERGENCY = "45 CFR 164.312(a)(2)(ii) (emergency access); 42 CFR 2.51 (medical emergencies)"
+_OF_THE_OWN = "45 CFR 164.524(a)(1)(i) (access, psychotherapy notes left out); 42 CFR 2.23 (no consent needed)"
+# Each by its name: of a new kind of record nobody has thought until it is written here.
+_KEPT_BESIDE_PATIENTS = (
+    Resource.PRACTITIONER,
+    Resource.ACCOUNT,
+    Resource.SESSION,
+    Resource.CONSENT,
+    Resource.BREAK_GLASS,
+    Resource.CREDENTIAL,
+    Resource.DUPLICATE,
+    Resource.RESEARCH_SUBJECT,
+    Resource.MESSAGE,
+)
 _STAFF = (Role.ADMINISTRATOR, Role.CLINICIAN, Role.NURSE, Role.FRONT_DESK, Role.COMPLIANCE_OFFICER)
 _READ = frozenset({Action.VIEW, Action.LIST, Action.SEARCH})
 _CARER_FIELDS = ALL_FIELDS & ~(PatientField.SOURCES | PatientField.LEGAL_HOLD | PatientField.REMOVAL)
@@ -51,6 +68,7 @@ _OPERATOR = (
         labels=_ORDINARY,
         consented=frozenset({Label.PART2}),
         fields=ALL_FIELDS,
+        basis=_BY_CONSENT,
     ),
     # What changes a record without showing it to anybody reaches every record.
     Rule(
@@ -63,8 +81,7 @@ _OPERATOR = (
     ),
     *(
         Rule(role=Role.SYSTEM, resource=resource, actions=frozenset(Action), relation=Relation.ANYBODY)
-        for resource in Resource
-        if resource is not Resource.PATIENT
+        for resource in _KEPT_BESIDE_PATIENTS
     ),
 )
 
@@ -87,6 +104,7 @@ _CLINICIAN = (
         labels=_ORDINARY,
         consented=frozenset({Label.PART2, Label.PSYCHOTHERAPY}),
         fields=_CARER_FIELDS,
+        basis=_BY_CONSENT_OR_AUTHORISATION,
     ),
     Rule(
         role=Role.CLINICIAN,
@@ -96,8 +114,8 @@ _CLINICIAN = (
         labels=_ORDINARY,
         consented=frozenset({Label.PART2}),
         fields=PatientField.CARE_TEAM,
+        basis=_BY_CONSENT,
     ),
-    # 45 CFR 164.501: psychotherapy notes are kept apart by who wrote them. 42 CFR 2.12(c)(3): so is what stays inside.
     Rule(
         role=Role.CLINICIAN,
         resource=Resource.PATIENT,
@@ -105,6 +123,7 @@ _CLINICIAN = (
         relation=Relation.AUTHOR,
         labels=frozenset({Label.PART2, Label.PSYCHOTHERAPY}),
         fields=_CARER_FIELDS,
+        basis=_BY_AUTHOR,
     ),
 )
 
@@ -117,6 +136,7 @@ _NURSE = (
         labels=_ORDINARY,
         consented=frozenset({Label.PART2}),
         fields=_NURSE_FIELDS,
+        basis=_BY_CONSENT,
     ),
 )
 
@@ -124,13 +144,13 @@ _CARERS = tuple(
     rule
     for role, fields in ((Role.CLINICIAN, _CARER_FIELDS), (Role.NURSE, _NURSE_FIELDS))
     for rule in (
-        # 45 CFR 164.312(a)(2)(ii); 42 CFR 2.51 for records under Part 2. Never psychotherapy notes.
         Rule(
             role=role,
             resource=Resource.PATIENT,
             actions=frozenset({Action.BREAK_GLASS}),
             relation=Relation.ANYBODY,
             labels=_ALL_BUT_PSYCHOTHERAPY,
+            basis=_IN_EMERGENCY,
         ),
         Rule(
             role=role,
@@ -139,6 +159,7 @@ _CARERS = tuple(
             relation=Relation.EMERGENCY,
             labels=_ALL_BUT_PSYCHOTHERAPY,
             fields=fields,
+            basis=_IN_EMERGENCY,
         ),
         Rule(
             role=role,
@@ -263,8 +284,8 @@ _OTHERS = (
         actions=frozenset({Action.LIST}),
         relation=Relation.ANYBODY,
         fields=_RESEARCH_FIELDS,
+        basis="45 CFR 164.514(b)(2) (Safe Harbor)",
     ),
-    # 45 CFR 164.524(a)(1)(i): the right of access leaves out psychotherapy notes. 42 CFR 2.23: it needs no consent.
     Rule(
         role=Role.PATIENT,
         resource=Resource.PATIENT,
@@ -272,6 +293,7 @@ _OTHERS = (
         relation=Relation.SELF,
         labels=_ALL_BUT_PSYCHOTHERAPY,
         fields=_OWN_FIELDS,
+        basis=_OF_THE_OWN,
     ),
     Rule(
         role=Role.PATIENT,

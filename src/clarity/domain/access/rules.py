@@ -13,6 +13,7 @@ from clarity.domain.records import Label, Resource
 
 NO_FIELDS = PatientField(0)
 _NORMAL = frozenset({Label.NORMAL})
+_WHO_ACTS = tuple(role for role in Role if role is not Role.NOBODY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Rule:
     """Some rows of the policy: `role` may do `actions` to records of kind `resource` to which it has `relation`.
 
     That covers records with one of `labels`, and those with one of `consented` as far as a consent of the patient does.
-    `fields` are shown, or may change.
+    `fields` are shown, or may change. `basis` says where the rule comes from, if that is not the practice's own choice.
     """
 
     role: Role
@@ -30,6 +31,7 @@ class Rule:
     labels: frozenset[Label] = _NORMAL
     consented: frozenset[Label] = frozenset()
     fields: PatientField = NO_FIELDS
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,15 @@ class Policy:
         """Return one cell, if there is one."""
         return self.cells.get((role, resource, action, relation, label))
 
-    def require_complete(self, resources: Iterable[Resource] = tuple(Resource)) -> None:
-        """Raise `Misconfigured` if a kind of record has no row: nobody has thought of who may do what to it."""
+    def require_complete(
+        self, resources: Iterable[Resource] = tuple(Resource), roles: Iterable[Role] = _WHO_ACTS
+    ) -> None:
+        """Raise `Misconfigured` if a kind of record or a role has no row: nobody has thought of who may do what."""
         thought_of = {resource for _, resource, *_ in self.cells}
-        if missing := [resource.name.lower() for resource in resources if resource not in thought_of]:
+        missing = [resource.title for resource in resources if resource not in thought_of]
+        known = {role for role, *_ in self.cells}
+        missing += [role.title for role in roles if role not in known]
+        if missing:
             raise Misconfigured(f"the policy has no rows for {', '.join(missing)}; add them to domain/access/policy.py")
 
 

@@ -1,0 +1,88 @@
+"""The two forms of a scope, in Python and in SQL, for whatever the policy gives anybody."""
+
+from collections.abc import AsyncIterator
+from itertools import product
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, update
+
+from clarity.domain.access import POLICY, Action, Actor, Role, decide, scope_of
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.records import TOMBSTONE, Label, Resource
+from clarity.persistence.engine import Database
+from clarity.persistence.patients.mapping import PatientTable
+from clarity.persistence.patients.tables import PatientRow
+from clarity.persistence.scopes import in_scope
+from clarity.security.keyring import Keyring
+from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id
+from tests.practice import Practice, sql_practice
+from tests.ties import LONG_AGO, NEVER, broke_glass
+
+
+@pytest.fixture
+async def practice(database: Database, keyring: Keyring) -> AsyncIterator[Practice]:
+    async with sql_practice(database, keyring) as practice:
+        yield practice
+
+
+def everybody(account: UUID, practitioner: PractitionerId, patient: PatientId) -> list[Actor]:
+    """Return one account in every role, with each link or without."""
+    return [
+        an_actor(role, practitioner=works_here, patient=comes_here, actor_id=account)
+        for role, works_here, comes_here in product(Role, (None, practitioner), (None, patient))
+    ]
+
+
+async def marked(database: Database, patient: PatientId, **columns: object) -> None:
+    async with database.turn(), database.writing() as session:
+        await session.execute(update(PatientRow).where(PatientRow.id == patient).values(columns))
+        await session.commit()
+
+
+async def test_a_scope_reaches_the_same_rows_in_sql_as_in_python(
+    practice: Practice, database: Database, keyring: Keyring
+) -> None:
+    anna, account = await practice.employed(a_practitioner()), new_id()
+    patients = []
+    for team, label in product((frozenset[PractitionerId](), frozenset({anna.id})), (Label.NORMAL, Label.PART2)):
+        # Nobody's but the care team's, the account's own work, reached in an emergency, and in one that is over.
+        plain, written, broken, mended, closed, gone = [
+            (await practice.stored(a_patient(care_team=team, label=label))).id for _ in range(6)
+        ]
+        await marked(database, written, created_by=account)
+        await broke_glass(database, account, broken)
+        await broke_glass(database, new_id(), plain)
+        await broke_glass(database, account, mended, until=LONG_AGO)
+        await broke_glass(database, account, closed, closed_at=NOW)
+        await broke_glass(database, account, gone)
+        await marked(database, gone, status=TOMBSTONE, created_by=account)
+        patients += [plain, written, broken, mended, closed, gone]
+    table = PatientTable(keyring, lambda: NOW)
+    async with database.reading() as session:
+        records = [table.record_of(row) for row in await session.execute(table.fetched.order_by(PatientRow.id))]
+        assert [record.patient for record in records] == sorted(patients)
+        for actor, action in product(everybody(account, anna.id, patients[0]), Action):
+            scope = scope_of(actor, action, at=NOW)
+            chosen = select(PatientRow.id).where(in_scope(scope, PatientRow, PatientRow.id)).order_by(PatientRow.id)
+            in_sql = list(await session.scalars(chosen)) if worth_asking(actor, action) else []
+            in_python = [record.patient for record in records if decide(scope, record).allowed]
+            assert in_sql == in_python, (actor.role, action)
+
+
+def worth_asking(actor: Actor, action: Action) -> bool:
+    """Tell whether the role has any row for the action; one condition for all that have none is tried beside."""
+    return POLICY.right(actor.role, Resource.PATIENT, action).exists or action is Action.LIST
+
+
+async def test_broken_glass_is_mended_when_its_time_is_over_to_the_microsecond(
+    practice: Practice, database: Database, keyring: Keyring
+) -> None:
+    account, ada = new_id(), (await practice.stored(a_patient())).id
+    await broke_glass(database, account, ada, until=NOW)
+    bob = (await practice.stored(a_patient())).id
+    await broke_glass(database, account, bob, until=NEVER)
+    table = PatientTable(keyring, lambda: NOW)
+    async with database.reading() as session:
+        rows = await session.execute(table.fetched)
+        assert {row.id: set(row.emergencies) for row in rows} == {ada: set(), bob: {account}}
