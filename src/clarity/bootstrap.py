@@ -39,6 +39,7 @@ from clarity.security.keystore import open_store
 from clarity.security.macs import AuditKeys
 from clarity.security.passwords import Passwords
 from clarity.security.roots import open_root
+from clarity.security.strength import StolenPasswords
 from clarity.security.tokens import AccessTokens
 
 
@@ -178,7 +179,8 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
                 capacity=settings.audit_queue_size,
             )
         )
-        passwords = Passwords()
+        stolen = StolenPasswords(settings.stolen_passwords) if settings.stolen_passwords else None
+        passwords = Passwords(stolen=stolen)
         stack.callback(passwords.close)
         units = units_of_work(database, keyring, trail, settings.practice_region)
 

@@ -18,6 +18,7 @@ from clarity.security.keyring import initialise
 from clarity.security.keystore import open_store
 from clarity.security.roots import KeyRoot, open_root
 from clarity.security.roots.file import FileRoot
+from clarity.security.strength import StolenPasswords
 
 __all__ = ["Environment", "Found", "Settings", "load_settings", "open_keyring"]
 
@@ -57,6 +58,11 @@ def has_keys(settings: Settings) -> bool:
 def root_id(settings: Settings) -> str:
     """Return the fingerprint of the key root. Raises `Misconfigured` if it cannot be read."""
     return open_root(settings.key_root).id
+
+
+def require_stolen_passwords(path: Path) -> None:
+    """Raise `Misconfigured` unless the list of stolen passwords at `path` can be read."""
+    StolenPasswords(path)
 
 
 def sqlite_file(settings: Settings) -> Path | None:

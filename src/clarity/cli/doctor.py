@@ -77,6 +77,7 @@ def _examine() -> Iterator[Finding]:
         ("tables", _tables),
         ("keys of the database", _keys_of_the_database),
         ("time zone", _time_zone),
+        ("stolen passwords", _stolen_passwords),
         ("disk", _disk),
     )
     for what, check in checks:
@@ -109,6 +110,17 @@ def _keys(settings: "Settings") -> Iterator[Finding]:
     places = {Path(place.partition(":")[2]).resolve().parent for place in (settings.key_root, settings.key_store)}
     if len(places) == 1 and settings.environment is not upkeep.Environment.DEVELOPMENT:
         yield Finding("keys apart", Verdict.WARN, "root and store are in one folder; keep and back them up apart")
+
+
+def _stolen_passwords(settings: "Settings") -> Iterator[Finding]:
+    from clarity import upkeep
+
+    if settings.stolen_passwords is not None:
+        upkeep.require_stolen_passwords(settings.stolen_passwords)
+        yield Finding("stolen passwords", Verdict.OK, f"{settings.stolen_passwords}")
+    elif settings.environment is not upkeep.Environment.DEVELOPMENT:
+        how = "STOLEN_PASSWORDS names no list, so passwords found in breaches may be chosen"
+        yield Finding("stolen passwords", Verdict.WARN, how)
 
 
 def _database(settings: "Settings") -> Iterator[Finding]:

@@ -108,6 +108,7 @@ class Settings(BaseSettings):
     retention_years: int = Field(10, ge=1)
 
     access_token_ttl_seconds: int = Field(600, ge=10, le=86_400)
+    stolen_passwords: Path | None = None
     session_ttl_hours: int = Field(12, ge=1, le=8_760)
     audit_queue_size: int = Field(10_000, ge=1)
     audit_timeout_seconds: float = Field(5, gt=0)

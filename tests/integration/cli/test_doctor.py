@@ -54,3 +54,16 @@ def test_a_database_that_does_not_answer_is_a_finding(practice: Terminal) -> Non
     assert ran.status == Status.REFUSED
     assert re.search(r"fail +database", ran.out)
     assert re.search(r"ok +key store", ran.out)
+
+
+def test_it_asks_for_a_list_of_stolen_passwords_and_tries_it(practice: Terminal) -> None:
+    practice.set(environment="staging")
+    assert "STOLEN_PASSWORDS" in practice.run("doctor").out
+    stolen = practice.data / "stolen"
+    stolen.write_text("no digest\n")
+    practice.set(environment="development", stolen_passwords=str(stolen))
+    ran = practice.run("doctor")
+    assert ran.status == Status.REFUSED
+    assert re.search(r"fail +stolen passwords", ran.out)
+    stolen.write_text(f"{'0' * 40}:1\n")
+    assert re.search(r"ok +stolen passwords", practice.run("doctor").out)
