@@ -14,18 +14,22 @@ from uuid_utils.compat import uuid7
 from clarity.api import app as api
 from clarity.api.options import ApiOptions
 from clarity.application.accounts import AccountService
+from clarity.application.consents import ConsentService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
+from clarity.application.open_sessions import OpenSessionService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, Trail
 from clarity.application.practitioners import PractitionerService
+from clarity.application.research import ResearchService
+from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
 from clarity.audit.encoding import Notary
 from clarity.audit.trail import GroupCommitTrail
 from clarity.cache.rates import MemoryRateLimit
-from clarity.config import DatabaseAddress, Settings
-from clarity.domain.access import OPERATOR, Actor, Purpose, Role
+from clarity.config import DatabaseAddress, SecondFactorUse, Settings
+from clarity.domain.access import OPERATOR, POLICY, Actor, Purpose, Role
 from clarity.domain.ids import RequestId
 from clarity.persistence.audit import SqlEventStore
 from clarity.persistence.engine import Database, EngineOptions, connect
@@ -37,7 +41,9 @@ from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from clarity.security.keystore import open_store
 from clarity.security.macs import AuditKeys
+from clarity.security.one_time_codes import OneTimeCodes
 from clarity.security.passwords import Passwords
+from clarity.security.pseudonyms import ResearchPseudonyms
 from clarity.security.roots import open_root
 from clarity.security.strength import StolenPasswords
 from clarity.security.tokens import AccessTokens
@@ -124,7 +130,8 @@ async def opened_trail(
 
 def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords: Passwords, ready: Probe) -> Services:
     """Join adapters and services."""
-    cursors, limits = Cursors(keyring), MemoryRateLimit()
+    cursors, limits, codes = Cursors(keyring), MemoryRateLimit(), OneTimeCodes()
+    idle, required = timedelta(minutes=settings.session_idle_minutes), _requires_second_factor(settings)
     accounts = AccountService(begin=units.begin, reading=units.reading, now=now, new_id=uuid7, passwords=passwords)
     return Services(
         patients=PatientService(
@@ -135,17 +142,32 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             limits=limits,
             now=now,
         ),
-        practitioners=PractitionerService(units.reading, cursors, now),
+        consents=ConsentService(units.begin, units.reading, now),
+        research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),
+        practitioners=PractitionerService(units.begin, units.reading, cursors, now),
         accounts=accounts,
         sessions=SessionService(
             begin=units.begin,
             reading=units.reading,
             passwords=passwords,
             tokens=AccessTokens(keyring, ttl_seconds=settings.access_token_ttl_seconds),
+            codes=codes,
             limits=limits,
             now=now,
             new_id=uuid7,
             session_ttl=timedelta(hours=settings.session_ttl_hours),
+            session_idle=idle,
+            second_factor_required=required,
+        ),
+        open_sessions=OpenSessionService(units.begin, units.reading, now, idle),
+        second_factors=SecondFactorService(
+            begin=units.begin,
+            reading=units.reading,
+            codes=codes,
+            passwords=passwords,
+            limits=limits,
+            now=now,
+            required=required,
         ),
         imports=ImportService(begin=units.begin, now=now),
         demo=DemoService(begin=units.begin, reading=units.reading, accounts=accounts, now=now, new_id=uuid7),
@@ -153,6 +175,10 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
         new_id=uuid7,
         ready=ready,
     )
+
+
+def _requires_second_factor(settings: Settings) -> bool:
+    return settings.second_factor is SecondFactorUse.REQUIRED
 
 
 def today(settings: Settings) -> date:
@@ -164,9 +190,11 @@ def today(settings: Settings) -> date:
 async def running(settings: Settings) -> AsyncIterator[Services]:
     """Open everything the use-cases need, and close it at the end.
 
-    Raises `Misconfigured` if a key is missing or wrong, or a setting is not safe enough for the environment.
+    Raises `Misconfigured` if a key is missing or wrong, a setting is not safe enough for the environment, or the policy
+    has no rows for a kind of record.
     """
     settings.check_start()
+    POLICY.require_complete()
     async with AsyncExitStack() as stack:
         keyring = open_keyring(settings)
         database = connect(engine_options(settings))
@@ -191,6 +219,10 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the HTTP application; it opens everything when it starts, and closes it when it ends."""
+    """Return the HTTP application; it opens everything when it starts, and closes it when it ends.
+
+    Raises `Misconfigured` if the policy has no rows for a kind of record or a role.
+    """
+    POLICY.require_complete()
     options = ApiOptions(today=partial(today, settings), max_body_bytes=settings.max_body_bytes)
     return api.create_app(partial(running, settings), options)

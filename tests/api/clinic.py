@@ -12,11 +12,13 @@ from httpx import ASGITransport, AsyncClient, Response
 from clarity.api.app import create_app
 from clarity.api.options import ApiOptions
 from clarity.api.patients.shapes import EXAMPLE
+from clarity.application.consents import ConsentService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock
 from clarity.application.practitioners import PractitionerService
+from clarity.application.research import ResearchService
 from clarity.application.services import Services
 from clarity.cache.rates import MemoryRateLimit
 from clarity.domain.access import Role
@@ -26,6 +28,7 @@ from clarity.domain.practitioners import Practitioner
 from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
+from clarity.security.pseudonyms import ResearchPseudonyms
 from clarity.security.tokens import AccessTokens
 from tests.builders import NOW, TODAY, a_practitioner, new_id
 from tests.fakes.accounts import ADDRESS, PASSWORD, FrontDoor
@@ -134,9 +137,13 @@ def services(
             limits=limits,
             now=now,
         ),
-        practitioners=PractitionerService(reading, cursors, now),
+        consents=ConsentService(begin, reading, now),
+        research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
+        practitioners=PractitionerService(begin, reading, cursors, now),
         accounts=door.accounts,
         sessions=replace(door.sessions, tokens=AccessTokens(keyring), limits=limits),
+        open_sessions=door.open_sessions,
+        second_factors=replace(door.second_factors, limits=limits),
         imports=ImportService(begin=begin, now=now),
         demo=DemoService(begin=begin, reading=reading, accounts=door.accounts, now=now, new_id=new_id),
         now=now,
@@ -151,9 +158,11 @@ async def all_well() -> Mapping[str, bool]:
 
 
 @asynccontextmanager
-async def opened_clinic(practice: Practice, keyring: Keyring) -> AsyncIterator[Clinic]:
+async def opened_clinic(
+    practice: Practice, keyring: Keyring, *, second_factor_required: bool = False
+) -> AsyncIterator[Clinic]:
     """Start the API over a practice."""
-    door = FrontDoor(practice.begin, practice.reading)
+    door = FrontDoor(practice.begin, practice.reading, second_factor_required=second_factor_required)
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:

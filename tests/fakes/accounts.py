@@ -1,18 +1,22 @@
 """Accounts and sessions in dictionaries, and what logging in needs besides them."""
 
+from base64 import b32decode
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 from clarity.application.accounts import AccountService
+from clarity.application.open_sessions import OpenSessionService
 from clarity.application.ports import AccessClaims, BeginReading, BeginWork, Work
+from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import Opened, SessionService
 from clarity.domain.access import Actor, Role
 from clarity.domain.accounts import Account, Credentials, Session
 from clarity.domain.errors import (
+    Conflict,
     DuplicateEmail,
     Invalid,
     NotFound,
@@ -23,7 +27,10 @@ from clarity.domain.errors import (
 )
 from clarity.domain.ids import AccountId, PatientId, PractitionerId, RequestId, SessionId
 from clarity.domain.records import Resource
+from clarity.domain.second_factors import SecondFactor
 from clarity.persistence.ledger import Ledger
+from clarity.security.hazmat import totp
+from clarity.security.one_time_codes import DIGITS, STEP_SECONDS, OneTimeCodes
 from tests.builders import NOW, new_id, the_operator
 
 PASSWORD = "quiet ferns along the river"
@@ -36,10 +43,12 @@ class MemoryStaff:
 
     accounts: dict[AccountId, Credentials] = field(default_factory=dict)
     sessions: dict[SessionId, Session] = field(default_factory=dict)
+    factors: dict[AccountId, SecondFactor] = field(default_factory=dict)
+    recovery_codes: dict[AccountId, frozenset[bytes]] = field(default_factory=dict)
 
     def copy(self) -> "MemoryStaff":
         """Return what can be changed without changing this."""
-        return MemoryStaff(dict(self.accounts), dict(self.sessions))
+        return MemoryStaff(dict(self.accounts), dict(self.sessions), dict(self.factors), dict(self.recovery_codes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +111,111 @@ class MemorySessionRepository:
 
     async def find(self, session: SessionId) -> tuple[Session, Account] | None:
         found = self.staff.sessions.get(session)
-        return None if found is None else (found, self.staff.accounts[found.account].account)
+        if found is None:
+            return None
+        # Who asks is looked up with every request, and where they logged in from is sealed: it is not read then.
+        return replace(found, client=""), self.staff.accounts[found.account].account
 
     async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
         found = next((one for one in self.staff.sessions.values() if one.family_digest == digest), None)
         return None if found is None else await self.find(found.id)
 
-    async def rotate(self, session: Session, digest: bytes) -> None:
+    async def find_open(
+        self, account: AccountId, *, now: datetime, refreshed_after: datetime, at_most: int
+    ) -> list[Session]:
+        found = [
+            one
+            for one in self.staff.sessions.values()
+            if one.account == account
+            and one.revoked_at is None
+            and one.expires_at > now
+            and one.refreshed_at > refreshed_after
+        ]
+        return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)[:at_most]
+
+    async def rotate(self, session: Session, digest: bytes, at: datetime) -> None:
         stored = self.staff.sessions[session.id]
         if stored.revoked_at is not None or stored.refresh_digest != session.refresh_digest:
             raise StaleWrite
-        self.staff.sessions[session.id] = replace(stored, refresh_digest=digest)
+        self.staff.sessions[session.id] = replace(stored, refresh_digest=digest, refreshed_at=at)
 
     async def revoke(self, session: SessionId, at: datetime) -> None:
         stored = self.staff.sessions.get(session)
         if stored is not None and stored.revoked_at is None:
             self.staff.sessions[session] = replace(stored, revoked_at=at)
 
-    async def revoke_all(self, account: AccountId, at: datetime) -> int:
-        still_open = [one for one in self.staff.sessions.values() if one.account == account and one.revoked_at is None]
+    async def set_second_factor(self, session: SessionId, *, given: bool) -> None:
+        stored = self.staff.sessions[session]
+        if stored.revoked_at is None:
+            self.staff.sessions[session] = replace(stored, second_factor=given)
+
+    async def revoke_all(self, account: AccountId, at: datetime, *, but: SessionId | None = None) -> int:
+        still_open = [
+            one
+            for one in self.staff.sessions.values()
+            if one.account == account and one.revoked_at is None and one.id != but
+        ]
         for session in still_open:
             await self.revoke(session.id, at)
         return len(still_open)
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySecondFactorRepository:
+    """`SecondFactorRepository` over `MemoryStaff`."""
+
+    staff: MemoryStaff
+    ledger: Ledger
+
+    async def find(self, account: AccountId) -> SecondFactor | None:
+        return self.staff.factors.get(account)
+
+    async def add(self, factor: SecondFactor) -> None:
+        there = self.staff.factors.get(factor.account)
+        if there is not None and there.counts:
+            raise Conflict
+        self._write(factor)
+
+    async def confirm(self, factor: SecondFactor, step: int, at: datetime) -> None:
+        there = self._still(factor)
+        if there.counts:
+            raise StaleWrite
+        self._write(replace(there, confirmed_at=at, last_step=step))
+
+    async def spend_step(self, factor: SecondFactor, step: int) -> None:
+        there = self._still(factor)
+        if step <= there.last_step:
+            raise StaleWrite
+        self._write(replace(there, last_step=step))
+
+    async def spend_recovery_code(self, account: AccountId, digest: bytes, at: datetime) -> None:
+        left = self.staff.recovery_codes.get(account, frozenset())
+        if digest not in left:
+            raise StaleWrite
+        self.staff.recovery_codes[account] = left - {digest}
+        self.ledger.change(Resource.ACCOUNT, account)
+
+    async def replace_recovery_codes(self, account: AccountId, digests: Sequence[bytes], at: datetime) -> None:
+        self.staff.recovery_codes[account] = frozenset(digests)
+        self.ledger.change(Resource.ACCOUNT, account)
+
+    async def count_recovery_codes(self, account: AccountId) -> int:
+        return len(self.staff.recovery_codes.get(account, ()))
+
+    async def remove(self, account: AccountId, at: datetime) -> None:
+        self.staff.factors.pop(account, None)
+        self.staff.recovery_codes.pop(account, None)
+        self.ledger.change(Resource.ACCOUNT, account)
+
+    def _still(self, factor: SecondFactor) -> SecondFactor:
+        there = self.staff.factors.get(factor.account)
+        if there is None or there.created_at != factor.created_at:
+            raise StaleWrite
+        return there
+
+    def _write(self, factor: SecondFactor) -> None:
+        self.staff.factors[factor.account] = factor
+        self.ledger.change(Resource.ACCOUNT, factor.account)
 
 
 @dataclass(slots=True)
@@ -210,6 +302,9 @@ class FrontDoor:
     tokens: PlainTokens = field(default_factory=PlainTokens)
     limits: CountedLimits = field(default_factory=CountedLimits)
     session_ttl: timedelta = timedelta(hours=12)
+    session_idle: timedelta = timedelta(hours=12)
+    second_factor_required: bool = False
+    codes: OneTimeCodes = field(default_factory=OneTimeCodes)
     meanwhile: Callable[[], Awaitable[object]] | None = None
 
     @property
@@ -225,10 +320,31 @@ class FrontDoor:
             reading=self.reading,
             passwords=self.passwords,
             tokens=self.tokens,
+            codes=self.codes,
             limits=self.limits,
             now=lambda: self.at,
             new_id=new_id,
             session_ttl=self.session_ttl,
+            session_idle=self.session_idle,
+            second_factor_required=self.second_factor_required,
+        )
+
+    @property
+    def open_sessions(self) -> OpenSessionService:
+        """The use-cases on open sessions."""
+        return OpenSessionService(self.begin, self.reading, lambda: self.at, self.session_idle)
+
+    @property
+    def second_factors(self) -> SecondFactorService:
+        """The use-cases on second factors."""
+        return SecondFactorService(
+            begin=self.begin,
+            reading=self.reading,
+            codes=self.codes,
+            passwords=self.passwords,
+            limits=self.limits,
+            now=lambda: self.at,
+            required=self.second_factor_required,
         )
 
     @asynccontextmanager
@@ -259,17 +375,29 @@ class FrontDoor:
             patient=patient,
         )
 
-    async def logged_in(self, account: Account, *, password: str = PASSWORD, address: str = ADDRESS) -> Opened:
+    async def logged_in(
+        self, account: Account, *, password: str = PASSWORD, address: str = ADDRESS, code: str = ""
+    ) -> Opened:
         """Log in to an account, or try to."""
-        return await self.sessions.log_in(account.email, password, RequestId(new_id()), address)
+        return await self.sessions.log_in(account.email, password, RequestId(new_id()), address, code=code)
 
     async def refreshed(self, opened: Opened, *, address: str = ADDRESS) -> Opened:
         """Spend the refresh token of a session, or try to."""
         return await self.sessions.refresh(opened.refresh_token, RequestId(new_id()), address)
 
-    async def caller(self, opened: Opened) -> Actor:
+    async def caller(self, opened: Opened, *, enrolling: bool = False) -> Actor:
         """Return who asks with the access token of a session."""
-        return await self.sessions.resolve(opened.access_token, RequestId(new_id()))
+        return await self.sessions.resolve(opened.access_token, RequestId(new_id()), enrolling=enrolling)
+
+    async def enrolled(self, opened: Opened) -> tuple[str, tuple[str, ...]]:
+        """Enrol a second factor in a session and return its secret and recovery codes. The code of now is spent."""
+        caller = await self.caller(opened, enrolling=True)
+        secret = (await self.second_factors.enrol(caller, PASSWORD)).secret
+        return secret, await self.second_factors.confirm(caller, self.code(secret))
+
+    def code(self, secret: str, *, steps: int = 0) -> str:
+        """Return what a device shows, by default now."""
+        return code_of(secret, self.at + steps * timedelta(seconds=STEP_SECONDS))
 
     async def holds(self, opened: Opened) -> bool:
         """Tell whether the access token of a session is still good for anything."""
@@ -278,6 +406,11 @@ class FrontDoor:
         except Unauthenticated:
             return False
         return True
+
+
+def code_of(secret: str, at: datetime) -> str:
+    """Return what a device shows at an instant."""
+    return totp(b32decode(secret), DIGITS, STEP_SECONDS, int(at.timestamp()) // STEP_SECONDS).decode()
 
 
 def _folded(email: str) -> str:

@@ -10,7 +10,13 @@ from clarity.domain.audit import Attempt, AuditEvent
 from clarity.domain.errors import TrailUnavailable
 from clarity.persistence.ledger import Ledger
 from tests.builders import new_id
-from tests.fakes.accounts import MemoryAccountRepository, MemorySessionRepository, MemoryStaff
+from tests.fakes.accounts import (
+    MemoryAccountRepository,
+    MemorySecondFactorRepository,
+    MemorySessionRepository,
+    MemoryStaff,
+)
+from tests.fakes.consents import MemoryConsentRepository
 from tests.fakes.patients import (
     MemoryIdempotencyKeys,
     MemoryPatientRepository,
@@ -45,6 +51,10 @@ class MemoryWork:
         return MemoryPatientRepository(self._tables, self._ledger)
 
     @cached_property
+    def consents(self) -> MemoryConsentRepository:
+        return MemoryConsentRepository(self._tables, self._ledger)
+
+    @cached_property
     def practitioners(self) -> MemoryPractitionerRepository:
         return MemoryPractitionerRepository(self._tables, self._ledger)
 
@@ -55,6 +65,10 @@ class MemoryWork:
     @cached_property
     def sessions(self) -> MemorySessionRepository:
         return MemorySessionRepository(self._staff)
+
+    @cached_property
+    def second_factors(self) -> MemorySecondFactorRepository:
+        return MemorySecondFactorRepository(self._staff, self._ledger)
 
     @cached_property
     def idempotency_keys(self) -> MemoryIdempotencyKeys:

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from clarity.api.dependencies import Accounts, CurrentActor
+from clarity.api.dependencies import Accounts, EnrollingActor
 from clarity.api.routing import router_of
 from clarity.api.wire import Wire
 from clarity.domain.access import POLICY, Relation, Role
@@ -73,6 +73,6 @@ def rights_of(role: Role) -> tuple[RightOut, ...]:
 
 
 @router.get("")
-async def view_own_account(actor: CurrentActor, accounts: Accounts) -> AccountOut:
+async def view_own_account(actor: EnrollingActor, accounts: Accounts) -> AccountOut:
     """Show who is logged in, and what their role may do."""
     return AccountOut.of(await accounts.view_own(actor))

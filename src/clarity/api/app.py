@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 import clarity
-from clarity.api import accounts, health, practitioners, sessions
+from clarity.api import accounts, consents, health, open_sessions, practitioners, research, second_factors, sessions
 from clarity.api.middleware import Answering, BodyLimit
 from clarity.api.options import ROOT, ApiOptions
 from clarity.api.patients import routes as patients
@@ -31,7 +31,10 @@ _DESCRIPTION = """Clinical data for psychiatric care: patients, and who cares fo
 _TAGS = [
     {"name": "sessions", "description": "Log in, stay logged in, log out."},
     {"name": "me", "description": "Who is logged in."},
+    {"name": "accounts", "description": "Who may log in, and as what. For administrators."},
     {"name": "patients", "description": "Patient records, as far as the caller's role and ties reach."},
+    {"name": "consents", "description": "What patients allowed in writing, and take back."},
+    {"name": "research", "description": "Patients, de-identified, for researchers."},
     {"name": "practitioners", "description": "Those who care for patients."},
     {"name": "health", "description": "For those who run the service."},
 ]
@@ -88,6 +91,19 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         app.add_exception_handler(kind, answer)
     app.add_middleware(BodyLimit, max_bytes=options.max_body_bytes)
     app.add_middleware(Answering, new_id=new_id, private=ROOT)
-    for router in (sessions.router, accounts.router, patients.router, practitioners.router, health.router):
+    routers = (
+        sessions.router,
+        accounts.router,
+        second_factors.router,
+        open_sessions.router,
+        second_factors.of_accounts,
+        open_sessions.of_accounts,
+        patients.router,
+        consents.router,
+        research.router,
+        practitioners.router,
+        health.router,
+    )
+    for router in routers:
         app.include_router(router)
     return app

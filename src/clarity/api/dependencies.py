@@ -10,8 +10,12 @@ from starlette.exceptions import HTTPException
 
 from clarity.api.options import ApiOptions
 from clarity.application.accounts import AccountService
+from clarity.application.consents import ConsentService
+from clarity.application.open_sessions import OpenSessionService
 from clarity.application.patients import PatientService
 from clarity.application.practitioners import PractitionerService
+from clarity.application.research import ResearchService
+from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Services
 from clarity.application.sessions import SessionService
 from clarity.domain.access import Actor
@@ -42,6 +46,14 @@ async def _patients(services: RunningServices) -> PatientService:
     return services.patients
 
 
+async def _consents(services: RunningServices) -> ConsentService:
+    return services.consents
+
+
+async def _research(services: RunningServices) -> ResearchService:
+    return services.research
+
+
 async def _practitioners(services: RunningServices) -> PractitionerService:
     return services.practitioners
 
@@ -54,10 +66,22 @@ async def _sessions(services: RunningServices) -> SessionService:
     return services.sessions
 
 
+async def _open_sessions(services: RunningServices) -> OpenSessionService:
+    return services.open_sessions
+
+
+async def _second_factors(services: RunningServices) -> SecondFactorService:
+    return services.second_factors
+
+
 Patients = Annotated[PatientService, Depends(_patients)]
+Consents = Annotated[ConsentService, Depends(_consents)]
+Research = Annotated[ResearchService, Depends(_research)]
 Practitioners = Annotated[PractitionerService, Depends(_practitioners)]
 Accounts = Annotated[AccountService, Depends(_accounts)]
 Sessions = Annotated[SessionService, Depends(_sessions)]
+OpenSessions = Annotated[OpenSessionService, Depends(_open_sessions)]
+SecondFactors = Annotated[SecondFactorService, Depends(_second_factors)]
 
 
 async def _request_id(request: Request) -> RequestId:
@@ -68,18 +92,31 @@ async def _request_id(request: Request) -> RequestId:
 RequestIdDep = Annotated[RequestId, Depends(_request_id)]
 
 
-async def _current_actor(
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-    sessions: Sessions,
-    request_id: RequestIdDep,
-) -> Actor:
-    if bearer is None:
+async def _access_token(
+    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+) -> str:
+    """Return the token of the one `Authorization` header. Of two, a proxy might have looked at the other."""
+    if bearer is None or len(request.headers.getlist("authorization")) > 1:
         raise Unauthenticated
-    return await sessions.resolve(bearer.credentials, request_id)
+    return bearer.credentials
+
+
+AccessToken = Annotated[str, Depends(_access_token)]
+
+
+async def _current_actor(token: AccessToken, sessions: Sessions, request_id: RequestIdDep) -> Actor:
+    return await sessions.resolve(token, request_id)
+
+
+async def _enrolling_actor(token: AccessToken, sessions: Sessions, request_id: RequestIdDep) -> Actor:
+    return await sessions.resolve(token, request_id, enrolling=True)
 
 
 CurrentActor = Annotated[Actor, Depends(_current_actor)]
-"""Whoever is logged in; nobody else gets as far as the route."""
+"""Whoever is logged in, and as strongly as their role needs; nobody else gets as far as the route."""
+
+EnrollingActor = Annotated[Actor, Depends(_enrolling_actor)]
+"""Whoever is logged in, be it with a password alone: for what leads to a second factor, and for logging out."""
 
 
 async def _client_address(request: Request) -> str:
@@ -88,6 +125,9 @@ async def _client_address(request: Request) -> str:
 
 ClientAddress = Annotated[str, Depends(_client_address)]
 """The address the connection came from, whatever headers say: no proxy is trusted."""
+
+UserAgent = Annotated[str, Header(alias="User-Agent", include_in_schema=False)]
+"""What the client says that it is; nothing but its owner's memory depends on it."""
 
 
 async def _today(request: Request) -> date:

@@ -5,12 +5,12 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from clarity.api.dependencies import ClientAddress, CurrentActor, RequestIdDep, Sessions
+from clarity.api.dependencies import ClientAddress, EnrollingActor, RequestIdDep, Sessions, UserAgent
 from clarity.api.problems import documented
 from clarity.api.routing import router_of
 from clarity.api.wire import Json, Received, Wire
 from clarity.application.sessions import Opened
-from clarity.domain.errors import TooMany, WrongCredentials
+from clarity.domain.errors import SecondFactorRequired, TooMany, WrongCredentials
 
 router = router_of("sessions")
 _BODY = documented(HTTPException(413), HTTPException(415), TooMany(60))
@@ -27,6 +27,8 @@ class LogInIn(Received):
 
     email: Annotated[str, Field(max_length=320)]
     password: Annotated[str, Field(max_length=1_000)]
+    code: Annotated[str, Field(max_length=100)] = ""
+    """If the account has a second factor: six digits from the device, or a recovery code. Each is good once."""
 
 
 class RefreshIn(Received):
@@ -70,12 +72,22 @@ class SessionOut(Wire):
         )
 
 
-@router.post("", status_code=201, responses={**_BODY, **documented(WrongCredentials())})
+@router.post("", status_code=201, responses={**_BODY, **documented(WrongCredentials(), SecondFactorRequired())})
 async def log_in(
-    credentials: Json[LogInIn], sessions: Sessions, request_id: RequestIdDep, address: ClientAddress
+    credentials: Json[LogInIn],
+    sessions: Sessions,
+    request_id: RequestIdDep,
+    address: ClientAddress,
+    agent: UserAgent = "",
 ) -> SessionOut:
-    """Log in. An unknown e-mail address and a wrong password are answered alike."""
-    return SessionOut.of(await sessions.log_in(credentials.email, credentials.password, request_id, address))
+    """Log in. An unknown e-mail address, a wrong password and a wrong code are answered alike.
+
+    `second-factor-required` says that the password is right and a `code` is needed too.
+    """
+    opened = await sessions.log_in(
+        credentials.email, credentials.password, request_id, address, code=credentials.code, agent=agent
+    )
+    return SessionOut.of(opened)
 
 
 @router.post("/refresh", responses=_BODY)
@@ -87,6 +99,6 @@ async def refresh_session(
 
 
 @router.delete("/current", status_code=204)
-async def log_out(actor: CurrentActor, sessions: Sessions) -> None:
+async def log_out(actor: EnrollingActor, sessions: Sessions) -> None:
     """End the session of the access token: neither of its tokens is good for anything from now on."""
     await sessions.log_out(actor)

@@ -4,11 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from clarity.application.accounts import AccountService
+from clarity.application.consents import ConsentService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
+from clarity.application.open_sessions import OpenSessionService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, NewId
 from clarity.application.practitioners import PractitionerService
+from clarity.application.research import ResearchService
+from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import SessionService
 
 Probe = Callable[[], Awaitable[Mapping[str, bool]]]
@@ -20,9 +24,13 @@ class Services:
     """Every use-case of a running practice, and the clock and ids it goes by."""
 
     patients: PatientService
+    consents: ConsentService
+    research: ResearchService
     practitioners: PractitionerService
     accounts: AccountService
     sessions: SessionService
+    open_sessions: OpenSessionService
+    second_factors: SecondFactorService
     imports: ImportService
     demo: DemoService
     now: Clock

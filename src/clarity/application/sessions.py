@@ -11,23 +11,36 @@ from clarity.application.ports import (
     BeginWork,
     Clock,
     NewId,
+    OneTimeCodes,
     Passwords,
     RateLimit,
     Tokens,
 )
 from clarity.application.retry import retrying
+from clarity.application.second_factors import CODES_OF_ACCOUNT, Proof, proof_of
 from clarity.domain.access import ANONYMOUS, POLICY, USUAL_PURPOSE, Action, Actor, Reason, Role
 from clarity.domain.accounts import Account, AccountStatus, Credentials, Session
 from clarity.domain.audit import Attempt
-from clarity.domain.errors import StaleWrite, TooMany, Unauthenticated, Unavailable, WrongCredentials
+from clarity.domain.errors import (
+    SecondFactorMissing,
+    SecondFactorRequired,
+    StaleWrite,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    WrongCredentials,
+)
 from clarity.domain.ids import RequestId, SessionId
 from clarity.domain.records import Resource
+from clarity.domain.second_factors import NEEDS_SECOND_FACTOR
 
 # What is limited. Never an account alone: whoever knows an e-mail address could then lock its owner out.
 ATTEMPTS_ON_ACCOUNT = "log-in"
 LOG_INS_FROM_ADDRESS = "log-in-from-address"
 REFRESHES_FROM_ADDRESS = "refresh-from-address"
 REFUSALS_TOLD = "too-many-recorded"
+
+_LONGEST_CLIENT = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,23 +58,33 @@ class SessionService:
     """The use-cases on sessions: who is asking, and for how long they may go on asking.
 
     Every event is about the account. Its actor is the account where the caller proved to be it, and
-    `ANONYMOUS` where not. A session ends `session_ttl` after its log-in, however often it is refreshed.
+    `ANONYMOUS` where not. A session ends `session_ttl` after its log-in, however often it is refreshed, and
+    `session_idle` after its last refresh. With `second_factor_required`, those roles that need a second factor do
+    nothing but enrol one in a session that was opened without.
     """
 
     begin: BeginWork
     reading: BeginReading
     passwords: Passwords
     tokens: Tokens
+    codes: OneTimeCodes
     limits: RateLimit
     now: Clock
     new_id: NewId
     session_ttl: timedelta
+    session_idle: timedelta
+    second_factor_required: bool
 
-    async def log_in(self, email: str, password: str, request: RequestId, address: str) -> Opened:
-        """Open a session for the account with this e-mail. `address` is the client's IP address.
+    async def log_in(
+        self, email: str, password: str, request: RequestId, address: str, *, code: str = "", agent: str = ""
+    ) -> Opened:
+        """Open a session for the account with this e-mail, given a `code` too if it has a second factor.
+
+        `address` is the client's IP address, and `agent` what it says that it is.
 
         Raises `WrongCredentials` for an unknown account, a wrong password and a disabled account alike, after the
-        same time; `TooMany` if this address tries too often; `Unavailable` if the account is being changed.
+        same time, and for a wrong or used code; `SecondFactorRequired` if the password is right and a code is missing;
+        `TooMany` if this address tries too often; `Unavailable` if the account is being changed.
         """
         network = _network_of(address)
         await self._limit(Action.LOG_IN, request, network, LOG_INS_FROM_ADDRESS, network)
@@ -73,11 +96,12 @@ class SessionService:
         if found is None or reason is not Reason.NONE:
             await self._record(Action.LOG_IN, request, reason, None if found is None else found.account)
             raise WrongCredentials
+        proof = await self._second_factor(found.account, code, request)
         # Hashing takes long on purpose, so it is done before the transaction and not while others wait for it.
         outdated = found.password_hash is not None and self.passwords.needs_rehash(found.password_hash)
         new_hash = await self.passwords.hash(password) if outdated else None
         try:
-            return await self._open(found.account, new_hash, request)
+            return await self._open(found.account, new_hash, proof, _client(address, agent), request)
         except StaleWrite:
             raise Unavailable from None
 
@@ -119,8 +143,10 @@ class SessionService:
             )
             await work.sessions.revoke(actor.session, attempt.at)
 
-    async def resolve(self, access_token: str, request: RequestId) -> Actor:
+    async def resolve(self, access_token: str, request: RequestId, *, enrolling: bool = False) -> Actor:
         """Return who is asking. Raises `Unauthenticated` if the token or its session no longer holds.
+
+        Raises `SecondFactorMissing` if the session lacks one that the role needs, unless the caller is `enrolling`.
 
         Only the session is taken from the token. Everything else is read from the database, so that what was revoked,
         disabled or changed is so with the next request. This tells who asks and shows nothing: it leaves no event.
@@ -133,6 +159,8 @@ class SessionService:
         session, account = found
         if account.id != claims.account or self._lapse(session, account) is not Reason.NONE:
             raise Unauthenticated
+        if not enrolling and self._too_weak(session, account):
+            raise SecondFactorMissing
         return _actor(account, session.id, request)
 
     async def _limit(self, action: Action, request: RequestId, network: str, what: str, who: str) -> None:
@@ -158,9 +186,31 @@ class SessionService:
 
     def _lapse(self, session: Session, account: Account) -> Reason:
         """Return why a session does not hold now, or `Reason.NONE`."""
-        if not session.holds_at(self.now()):
-            return Reason.NO_SUCH_RECORD
-        return _standing(account, Action.REFRESH)
+        reason = session.lapse_at(self.now(), self.session_idle)
+        return _standing(account, Action.REFRESH) if reason is Reason.NONE else reason
+
+    def _too_weak(self, session: Session, account: Account) -> bool:
+        return self.second_factor_required and not session.second_factor and account.role in NEEDS_SECOND_FACTOR
+
+    async def _second_factor(self, account: Account, code: str, request: RequestId) -> Proof | None:
+        """Return what `code` proves, yet to be spent, or `None` if the account has no second factor.
+
+        Only somebody who has the password gets as far as this, so that attempts may be counted for the account alone.
+        """
+        async with self.reading() as work:
+            factor = await work.second_factors.find(account.id)
+        if factor is None or not factor.counts:
+            return None
+        if not code:
+            await self._record(Action.LOG_IN, request, Reason.SECOND_FACTOR, account)
+            raise SecondFactorRequired
+        try:
+            await self.limits.hit(CODES_OF_ACCOUNT, str(account.id))
+            return proof_of(self.codes, factor, code, self.now())
+        except (TooMany, WrongCredentials) as exc:
+            reason = Reason.TOO_MANY if isinstance(exc, TooMany) else Reason.SECOND_FACTOR
+            await self._record(Action.LOG_IN, request, reason, account)
+            raise
 
     async def _record(self, action: Action, request: RequestId, reason: Reason, account: Account | None) -> None:
         """Leave the event of a refusal."""
@@ -168,8 +218,13 @@ class SessionService:
             work.note(self._attempt(_nobody(request), action, account)).refuse(reason)
 
     @retrying
-    async def _open(self, account: Account, new_hash: str | None, request: RequestId) -> Opened:
-        """Open a session; raises `StaleWrite` if the account was changed after its password was verified."""
+    async def _open(
+        self, account: Account, new_hash: str | None, proof: Proof | None, client: str, request: RequestId
+    ) -> Opened:
+        """Open a session; raises `StaleWrite` if the account was changed after its password was verified.
+
+        Raises `WrongCredentials` if what is to prove the second factor was spent before, or is being spent just now.
+        """
         family, at = self.tokens.new_refresh_token(), self.now()
         refresh_token = self._next_token(family)
         session = Session(
@@ -180,9 +235,17 @@ class SessionService:
             created_at=at,
             refreshed_at=at,
             expires_at=at + self.session_ttl,
+            second_factor=proof is not None,
+            client=client,
         )
         async with self.begin() as work:
-            work.note(self._attempt(_actor(account, session.id, request), Action.LOG_IN, account))
+            attempt = work.note(self._attempt(_actor(account, session.id, request), Action.LOG_IN, account))
+            if proof is not None:
+                try:
+                    await proof.spend(work, attempt)
+                except WrongCredentials:
+                    attempt.actor = _nobody(request)
+                    raise
             if new_hash is None:
                 await work.accounts.hold(account)
             else:
@@ -195,8 +258,8 @@ class SessionService:
         """Replace the refresh token; raises `StaleWrite` if it was replaced or revoked meanwhile."""
         refresh_token = self._next_token(family)
         async with self.begin() as work:
-            work.note(self._attempt(_actor(account, session.id, request), Action.REFRESH, account))
-            await work.sessions.rotate(session, self.tokens.refresh_digest(refresh_token))
+            attempt = work.note(self._attempt(_actor(account, session.id, request), Action.REFRESH, account))
+            await work.sessions.rotate(session, self.tokens.refresh_digest(refresh_token), attempt.at)
         return self._opened(session, account, refresh_token)
 
     @retrying
@@ -246,6 +309,12 @@ def _actor(account: Account, session: SessionId, request: RequestId) -> Actor:
         patient=account.patient,
         session=session,
     )
+
+
+def _client(address: str, agent: str) -> str:
+    """Return where a log-in came from, for its holder to recognise: one line, of what can be printed."""
+    text = " ".join(f"{address} {agent}"[: 4 * _LONGEST_CLIENT].split())
+    return "".join(character for character in text if character.isprintable())[:_LONGEST_CLIENT]
 
 
 def _network_of(address: str) -> str:

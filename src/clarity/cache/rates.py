@@ -10,6 +10,7 @@ from limits import parse
 from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 
+from clarity.application.second_factors import CODES_OF_ACCOUNT, PASSWORDS_AGAIN
 from clarity.application.sessions import (
     ATTEMPTS_ON_ACCOUNT,
     LOG_INS_FROM_ADDRESS,
@@ -25,6 +26,10 @@ RULES = {
     LOG_INS_FROM_ADDRESS: "60 per minute",
     REFRESHES_FROM_ADDRESS: "300 per minute",
     REFUSALS_TOLD: "1 per minute",
+    # Three of a million codes are good at a time, so whoever has the password needs about a year for an even chance,
+    # and is in the trail all the while (ADR 0018).
+    CODES_OF_ACCOUNT: "30 per hour",
+    PASSWORDS_AGAIN: "10 per 5 minutes",
     "ssn-search": "30 per minute",
 }
 

@@ -33,6 +33,18 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class SecondFactorUse(StrEnum):
+    """Whether roles that need a second factor may do anything without one."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+# NIST SP 800-63B-4, 2.2.3, for two factors: at most an hour without activity, and at most a day in all.
+_LONGEST_IDLE_MINUTES = 60
+_LONGEST_SESSION_HOURS = 24
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -110,6 +122,14 @@ class Settings(BaseSettings):
     access_token_ttl_seconds: int = Field(600, ge=10, le=86_400)
     stolen_passwords: Path | None = None
     session_ttl_hours: int = Field(12, ge=1, le=8_760)
+    session_idle_minutes: int = Field(30, ge=1, le=1_440)
+    second_factor: Annotated[SecondFactorUse, BeforeValidator(_lower)] = Field(
+        default_factory=lambda given: (
+            SecondFactorUse.OPTIONAL
+            if given.get("environment") is Environment.DEVELOPMENT
+            else SecondFactorUse.REQUIRED
+        )
+    )
     audit_queue_size: int = Field(10_000, ge=1)
     audit_timeout_seconds: float = Field(5, gt=0)
     max_body_bytes: int = Field(1_048_576, ge=1_024)
@@ -152,7 +172,8 @@ class Settings(BaseSettings):
 
         `found` are further problems, which only a connection could tell. In development nothing is refused.
         """
-        self._refuse([*self._unsafe_databases(), *self._unsafe_switches(), *self._missing_keys(), *found])
+        unsafe = [*self._unsafe_databases(), *self._unsafe_switches(), *self._unsafe_sessions()]
+        self._refuse([*unsafe, *self._missing_keys(), *found])
 
     def check_migration(self) -> None:
         """Refuse to migrate over an unsafe connection, as `check_start` does for the whole."""
@@ -191,6 +212,14 @@ class Settings(BaseSettings):
             yield "SQL_ECHO: turn it off, since it logs every statement"
         if sys.flags.dev_mode:
             yield "Python is in development mode: start it without -X dev and PYTHONDEVMODE"
+
+    def _unsafe_sessions(self) -> Iterator[str]:
+        if self.second_factor is not SecondFactorUse.REQUIRED:
+            yield "SECOND_FACTOR: must be required, since a password alone does not protect records"
+        if self.session_idle_minutes > _LONGEST_IDLE_MINUTES:
+            yield f"SESSION_IDLE_MINUTES: at most {_LONGEST_IDLE_MINUTES}"
+        if self.session_ttl_hours > _LONGEST_SESSION_HOURS:
+            yield f"SESSION_TTL_HOURS: at most {_LONGEST_SESSION_HOURS}"
 
     def _missing_keys(self) -> Iterator[str]:
         for name, place in (("KEY_ROOT", self.key_root), ("KEY_STORE", self.key_store)):

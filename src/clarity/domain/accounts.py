@@ -1,10 +1,10 @@
 """Accounts: who may log in, in which role, and the sessions they have open."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from clarity.domain.access import Role
+from clarity.domain.access import Reason, Role
 from clarity.domain.errors import Invalid
 from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
 from clarity.domain.people import Telecom, TelecomSystem
@@ -85,6 +85,9 @@ class Session:
     second_factor: bool = False
     client: str = field(default="", repr=False)
 
-    def holds_at(self, instant: datetime) -> bool:
-        """Tell whether the log-in is still good."""
-        return self.revoked_at is None and instant < self.expires_at
+    def lapse_at(self, instant: datetime, idle: timedelta) -> Reason:
+        """Return why the log-in is no longer good, or `Reason.NONE`. It ends `idle` after its last refresh."""
+        if self.revoked_at is not None:
+            return Reason.NO_SUCH_RECORD
+        lasts = instant < self.expires_at and instant < self.refreshed_at + idle
+        return Reason.NONE if lasts else Reason.EXPIRED

@@ -111,8 +111,10 @@ class Attempt:
 
 _REASONS: tuple[tuple[type[BaseException], Reason], ...] = (
     (errors.NotFound, Reason.NO_SUCH_RECORD),
+    (errors.SecondFactorMissing, Reason.SECOND_FACTOR),
     (errors.Forbidden, Reason.NO_SUCH_RIGHT),
     (errors.WrongCredentials, Reason.WRONG_CREDENTIALS),
+    (errors.SecondFactorRequired, Reason.SECOND_FACTOR),
     (errors.Invalid, Reason.INVALID),
     (errors.DuplicateIdentifier, Reason.DUPLICATE),
     (errors.DuplicateEmail, Reason.DUPLICATE),

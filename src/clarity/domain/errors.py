@@ -3,12 +3,15 @@
     ClarityError
     ├── NotFound                 there is none, or it is not yours to see: the two are never told apart
     ├── Forbidden                the role may not do this to anything
+    │   └── SecondFactorMissing  the role may, but not in a session that was opened with a password alone
     ├── Unauthenticated          nobody is logged in, or the log-in no longer holds
-    │   └── WrongCredentials     e-mail, password or token do not match
+    │   ├── WrongCredentials     e-mail, password or token do not match
+    │   └── SecondFactorRequired the password matches, and a code is needed too
     ├── Invalid                  a value breaks a rule; names the field, never the value
     ├── Conflict                 the record is not in a state that allows this
     │   ├── DuplicateIdentifier  somebody has an identifier that only one may have
-    │   │   └── DuplicateMrn
+    │   │   ├── DuplicateMrn
+    │   │   └── DuplicateNpi
     │   ├── DuplicateEmail       an account with that e-mail exists
     │   ├── DanglingReference    something imported refers to somebody who is not known here
     │   └── ReusedKey            an idempotency key came again with another request
@@ -53,6 +56,12 @@ class Forbidden(ClarityError):
     code = "forbidden"
 
 
+class SecondFactorMissing(Forbidden):
+    """Your role needs a second factor: enrol one, or log in with it."""
+
+    code = "second-factor-missing"
+
+
 class Unauthenticated(ClarityError):
     """Log in first."""
 
@@ -63,6 +72,12 @@ class WrongCredentials(Unauthenticated):
     """The credentials do not match."""
 
     code = "wrong-credentials"
+
+
+class SecondFactorRequired(Unauthenticated):
+    """This account has a second factor: log in with a code from it too."""
+
+    code = "second-factor-required"
 
 
 class Invalid(ClarityError):
@@ -97,6 +112,12 @@ class DuplicateMrn(DuplicateIdentifier):
     """A patient with this medical record number exists."""
 
     code = "duplicate-mrn"
+
+
+class DuplicateNpi(DuplicateIdentifier):
+    """A practitioner with this National Provider Identifier exists."""
+
+    code = "duplicate-npi"
 
 
 class DuplicateEmail(Conflict):

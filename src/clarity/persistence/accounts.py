@@ -246,23 +246,43 @@ class SqlSessionRepository:
         """Return the session with this `family_digest` and its account, in one statement, if there is one."""
         return _to_pair((await self.session.execute(_BY_FAMILY, {"family": digest})).first())
 
-    async def rotate(self, session: Session, digest: bytes) -> None:
+    async def find_open(
+        self, account: AccountId, *, now: datetime, refreshed_after: datetime, at_most: int
+    ) -> list[Session]:
+        """Return the sessions of an account that are good `now` and were refreshed since, the newest first."""
+        statement = select(*_SESSION, SessionRow.client, SessionRow.account_id.label("id")).where(
+            SessionRow.account_id == account,
+            SessionRow.revoked_at.is_(None),
+            SessionRow.expires_at > now,
+            SessionRow.refreshed_at > refreshed_after,
+        )
+        statement = statement.order_by(SessionRow.created_at.desc(), SessionRow.id.desc()).limit(at_most)
+        return [_to_session(row, client=row.client or "") for row in await self.session.execute(statement)]
+
+    async def rotate(self, session: Session, digest: bytes, at: datetime) -> None:
         """Replace the refresh token of `session`, or raise `StaleWrite` if it was replaced or revoked meanwhile."""
         statement = update(SessionRow).where(
             SessionRow.id == session.id,
             SessionRow.refresh_digest == session.refresh_digest,
             SessionRow.revoked_at.is_(None),
         )
-        await write_one(self.session, statement.values(refresh_digest=digest))
+        await write_one(self.session, statement.values(refresh_digest=digest, refreshed_at=at))
 
     async def revoke(self, session: SessionId, at: datetime) -> None:
         """End a session; ending it again changes nothing."""
         statement = update(SessionRow).where(SessionRow.id == session, SessionRow.revoked_at.is_(None))
         await self.session.execute(statement.values(revoked_at=at), execution_options=UNTRACKED)
 
-    async def revoke_all(self, account: AccountId, at: datetime) -> int:
-        """End every session of an account and return how many were open."""
+    async def set_second_factor(self, session: SessionId, *, given: bool) -> None:
+        """Let an open session count as one in which the second factor was given, or no longer."""
+        statement = update(SessionRow).where(SessionRow.id == session, SessionRow.revoked_at.is_(None))
+        await self.session.execute(statement.values(second_factor=given), execution_options=UNTRACKED)
+
+    async def revoke_all(self, account: AccountId, at: datetime, *, but: SessionId | None = None) -> int:
+        """End every session of an account, except one, and return how many were open."""
         statement = update(SessionRow).where(SessionRow.account_id == account, SessionRow.revoked_at.is_(None))
+        if but is not None:
+            statement = statement.where(SessionRow.id != but)
         result = await self.session.execute(statement.values(revoked_at=at), execution_options=UNTRACKED)
         return cast("CursorResult[Any]", result).rowcount
 
@@ -282,9 +302,11 @@ def _to_account(row: Any) -> Account:
 
 
 def _to_pair(row: Any) -> tuple[Session, Account] | None:
-    if row is None:
-        return None
-    session = Session(
+    return None if row is None else (_to_session(row), _to_account(row))
+
+
+def _to_session(row: Any, client: str = "") -> Session:
+    return Session(
         id=SessionId(row.session_id),
         account=AccountId(row.id),
         family_digest=row.family_digest,
@@ -294,5 +316,5 @@ def _to_pair(row: Any) -> tuple[Session, Account] | None:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         second_factor=row.second_factor,
+        client=client,
     )
-    return session, _to_account(row)

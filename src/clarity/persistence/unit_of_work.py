@@ -14,6 +14,7 @@ from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, TrailUnavailable
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
 from clarity.persistence.audit import append
+from clarity.persistence.consents.repository import ConsentTable, SqlConsentRepository
 from clarity.persistence.errors import is_unsettled, translated
 from clarity.persistence.idempotency import SqlIdempotencyKeys
 from clarity.persistence.identifiers import BlindIndexing, IdentifierTable
@@ -23,6 +24,7 @@ from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.repository import SqlPatientRepository
 from clarity.persistence.patients.tables import PatientIdentifierRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, SqlPractitionerRepository
+from clarity.persistence.second_factors import SqlSecondFactorRepository
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -66,6 +68,7 @@ class Tools:
     query_mac: Callable[[bytes], bytes]
     request_macs: Callable[[bytes], tuple[bytes, ...]]
     patients: PatientTable
+    consents: ConsentTable
     patient_identifiers: IdentifierTable
     practitioner_identifiers: IdentifierTable
 
@@ -89,6 +92,7 @@ class Tools:
             query_mac=query_mac,
             request_macs=request_macs,
             patients=PatientTable(keys, now),
+            consents=ConsentTable(keys),
             patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
         )
@@ -111,6 +115,11 @@ class SqlWork:
         return SqlPatientRepository(self.session, self._tools.patients, self._tools.patient_identifiers, self.ledger)
 
     @cached_property
+    def consents(self) -> SqlConsentRepository:
+        """The consents of patients."""
+        return SqlConsentRepository(self.session, self._tools.patients, self._tools.consents, self.ledger)
+
+    @cached_property
     def practitioners(self) -> SqlPractitionerRepository:
         """The practitioners."""
         return SqlPractitionerRepository(self.session, self._tools.practitioner_identifiers, self.ledger)
@@ -124,6 +133,11 @@ class SqlWork:
     def sessions(self) -> SqlSessionRepository:
         """The log-ins."""
         return SqlSessionRepository(self.session)
+
+    @cached_property
+    def second_factors(self) -> SqlSecondFactorRepository:
+        """The second factors."""
+        return SqlSecondFactorRepository(self.session, self.ledger)
 
     @cached_property
     def idempotency_keys(self) -> SqlIdempotencyKeys:

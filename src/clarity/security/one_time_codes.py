@@ -24,7 +24,7 @@ _RECOVERY_CODE = re.compile(r"[A-Z2-7]{24}", re.ASCII)
 class OneTimeCodes:
     """Makes and reads codes of six digits by HMAC-SHA-1, which is what every authenticator understands.
 
-    That SHA-1 collides does no harm here: an HMAC needs no resistance to collisions (RFC 6238, Appendix B of RFC 4226).
+    That SHA-1 collides does no harm here: an HMAC needs no resistance to collisions (RFC 4226, B.2).
     """
 
     def __init__(self, issuer: str = "Clarity") -> None:
@@ -40,7 +40,7 @@ class OneTimeCodes:
         return totp_uri(base64.b32decode(secret), DIGITS, STEP_SECONDS, account=account, issuer=self._issuer)
 
     def step_of(self, secret: str, code: str, at: datetime) -> int:
-        """Return the time step whose code this is, or raise `WrongCredentials`. Every step of the window is compared."""
+        """Return the time step whose code this is, or raise `WrongCredentials`. All three steps are compared."""
         typed = _compact(code)
         if not _CODE.fullmatch(typed):
             raise WrongCredentials

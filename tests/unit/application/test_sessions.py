@@ -352,7 +352,7 @@ async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(
     with pytest.raises(Unauthenticated):
         await door.refreshed(opened)
     event = last_event(units)
-    assert (event.actor, event.reason) == (ANONYMOUS, Reason.NO_SUCH_RECORD)
+    assert (event.actor, event.reason) == (ANONYMOUS, Reason.EXPIRED)
 
 
 async def test_refreshing_gives_new_tokens_and_an_event(door: FrontDoor, units: MemoryUnitsOfWork) -> None:

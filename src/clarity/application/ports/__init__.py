@@ -2,9 +2,12 @@
 
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
 from clarity.application.ports.basics import Clock, NewId
+from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.patients import PatientFilter, PatientRepository, Revision
 from clarity.application.ports.practitioners import PractitionerRepository
+from clarity.application.ports.research import Pseudonyms
 from clarity.application.ports.search import Found, PatientSearch
+from clarity.application.ports.second_factors import OneTimeCodes, SecondFactorRepository
 from clarity.application.ports.secrets import AccessClaims, Cursors, Passwords, RateLimit, Tokens
 from clarity.application.ports.trail import EventStore, Trail
 from clarity.application.ports.work import Answered, BeginReading, BeginWork, IdempotencyKeys, Work
@@ -16,18 +19,22 @@ __all__ = [
     "BeginReading",
     "BeginWork",
     "Clock",
+    "ConsentRepository",
     "Cursors",
     "EventStore",
     "Found",
     "IdempotencyKeys",
     "NewId",
+    "OneTimeCodes",
     "Passwords",
     "PatientFilter",
     "PatientRepository",
     "PatientSearch",
     "PractitionerRepository",
+    "Pseudonyms",
     "RateLimit",
     "Revision",
+    "SecondFactorRepository",
     "SessionRepository",
     "Tokens",
     "Trail",

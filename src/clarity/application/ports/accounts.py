@@ -50,7 +50,13 @@ class SessionRepository(Protocol):
         """Return the session with this `family_digest` and its account, in one statement, if there is one."""
         ...
 
-    async def rotate(self, session: Session, digest: bytes) -> None:
+    async def find_open(
+        self, account: AccountId, *, now: datetime, refreshed_after: datetime, at_most: int
+    ) -> list[Session]:
+        """Return the sessions of an account that are good `now` and were refreshed since, the newest first."""
+        ...
+
+    async def rotate(self, session: Session, digest: bytes, at: datetime) -> None:
         """Replace the refresh token of `session`. Raises `StaleWrite` if it was replaced or revoked meanwhile."""
         ...
 
@@ -58,6 +64,10 @@ class SessionRepository(Protocol):
         """End a session; ending it again changes nothing."""
         ...
 
-    async def revoke_all(self, account: AccountId, at: datetime) -> int:
-        """End every session of an account and return how many were open."""
+    async def set_second_factor(self, session: SessionId, *, given: bool) -> None:
+        """Let an open session count as one in which the second factor was given, or no longer."""
+        ...
+
+    async def revoke_all(self, account: AccountId, at: datetime, *, but: SessionId | None = None) -> int:
+        """End every session of an account, except one, and return how many were open."""
         ...

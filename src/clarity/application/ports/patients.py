@@ -54,6 +54,10 @@ class PatientRepository(Protocol):
         """Return at most `at_most` records in `scope` in order of their ids, those behind `after`."""
         ...
 
+    def find_ids(self, scope: Scope, conditions: PatientFilter) -> AsyncIterator[PatientId]:
+        """Return the id of every record in `scope`, as far as that is known unopened, in no order."""
+        ...
+
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
         """Return how many records in `scope` meet `conditions`."""
         ...
@@ -82,9 +86,10 @@ class PatientRepository(Protocol):
         """Store a new patient as version 1 under a data key of their own. Raises `DuplicateMrn`."""
         ...
 
-    async def save(self, patient: Patient) -> Patient:
-        """Write a patient that this unit of work opened as its next version and return it.
+    async def save(self, patient: Patient, *, lose_sight: bool = False) -> Patient:
+        """Write a patient that this unit of work opened as its next version and return it, as the actor now sees it.
 
+        Raises `Conflict` if the actor would see nothing more of it, by its new label, unless they mean to `lose_sight`.
         Fields it was not admitted for stay as they were. The version before is kept. Raises `StaleWrite`
         if the record is no longer at `patient.version`, `DuplicateMrn` if a new identifier is taken.
         """
@@ -95,5 +100,9 @@ class PatientRepository(Protocol):
         ...
 
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
-        """Return the versions of the admitted record below `before`, the newest first."""
+        """Return the versions of the admitted record below `before`, the newest first.
+
+        Of a record that the actor may see, each version is decided by its own label: one that it forbids is left out,
+        further ones take its place, and the trail says so. Raises `NotFound` if the present label forbids the record.
+        """
         ...

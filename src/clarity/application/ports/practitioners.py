@@ -5,7 +5,7 @@ from typing import Protocol
 
 from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import PractitionerId
-from clarity.domain.practitioners import Practitioner
+from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQuery
 
 
 class PractitionerRepository(Protocol):
@@ -15,16 +15,25 @@ class PractitionerRepository(Protocol):
         """Return those that exist among `practitioners`, in their order."""
         ...
 
-    async def find_page(self, *, after: PractitionerId | None, at_most: int) -> list[Practitioner]:
-        """Return at most `at_most` practitioners in order of their ids, those behind `after`."""
+    async def find_page(
+        self, query: PractitionerQuery = EVERYBODY, *, after: PractitionerId | None, at_most: int
+    ) -> list[Practitioner]:
+        """Return at most `at_most` practitioners who meet `query` in order of their ids, those behind `after`."""
         ...
 
-    async def count(self) -> int:
-        """Return how many practitioners there are."""
+    async def count(self, query: PractitionerQuery = EVERYBODY) -> int:
+        """Return how many practitioners meet `query`."""
         ...
 
     async def find_by_terms(self, terms: Sequence[IndexTerm]) -> list[Practitioner]:
         """Return the practitioners that have any of `terms`."""
+        ...
+
+    async def claim_npi(self, npi: str, by: PractitionerId) -> None:
+        """Keep everybody but `by` from claiming an NPI until the unit of work ends.
+
+        Raises `DuplicateNpi` if another practitioner has it. An import claims nothing: sources repeat one another.
+        """
         ...
 
     async def add(self, practitioner: Practitioner) -> Practitioner:

@@ -6,8 +6,10 @@ from typing import Protocol
 from uuid import UUID
 
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
+from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.patients import PatientRepository
 from clarity.application.ports.practitioners import PractitionerRepository
+from clarity.application.ports.second_factors import SecondFactorRepository
 from clarity.domain.audit import Attempt
 
 
@@ -43,6 +45,11 @@ class Work(Protocol):
         ...
 
     @property
+    def consents(self) -> ConsentRepository:
+        """The consents of patients."""
+        ...
+
+    @property
     def practitioners(self) -> PractitionerRepository:
         """The practitioners."""
         ...
@@ -55,6 +62,11 @@ class Work(Protocol):
     @property
     def sessions(self) -> SessionRepository:
         """The log-ins."""
+        ...
+
+    @property
+    def second_factors(self) -> SecondFactorRepository:
+        """The second factors."""
         ...
 
     @property
