@@ -18,6 +18,7 @@ from rich.text import Text
 from clarity.cli.endings import Status
 from clarity.cli.practice import read_settings
 from clarity.cli.terminal import note, results
+from clarity.domain.access import POLICY
 from clarity.domain.errors import ClarityError, Misconfigured
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _examine() -> Iterator[Finding]:
         return
     checks: tuple[tuple[str, Callable[[Settings], Iterator[Finding]]], ...] = (
         ("settings", _settings),
+        ("policy", _policy),
         ("data folder", _data_folder),
         ("keys", _keys),
         ("database", _database),
@@ -92,6 +94,11 @@ def _examine() -> Iterator[Finding]:
 def _settings(settings: "Settings") -> Iterator[Finding]:
     settings.check_start()
     yield Finding("settings", Verdict.OK, f"{settings.environment}")
+
+
+def _policy(_: "Settings") -> Iterator[Finding]:
+    POLICY.require_complete()
+    yield Finding("policy", Verdict.OK, "every role and every kind of record was thought of")
 
 
 def _data_folder(settings: "Settings") -> Iterator[Finding]:

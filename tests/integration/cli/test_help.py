@@ -26,6 +26,7 @@ def test_it_lists_the_exit_statuses(terminal: Terminal) -> None:
     [
         "serve", "openapi", "migrate", "demo", "import", "doctor", "keys init", "patient find", "patient show",
         "account add", "account list", "account disable", "account reset-password",
+        "policy show", "policy explain",
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(terminal: Terminal, command: str) -> None:
