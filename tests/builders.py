@@ -1,17 +1,17 @@
 """Things to test with. Each builder takes what matters to a test and makes up the rest."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from secrets import token_bytes
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from clarity.application.admission import Admitted
-from clarity.domain.access import OPERATOR, Action, Actor, Purpose, Role
+from clarity.domain.access import OPERATOR, Action, Actor, Consent, Purpose, Role
 from clarity.domain.audit import Attempt
 from clarity.domain.dates import PartialDate
 from clarity.domain.identifiers import Identifier
-from clarity.domain.ids import PatientId, PractitionerId, RequestId
+from clarity.domain.ids import ConsentId, PatientId, PractitionerId, RequestId
 from clarity.domain.names import HumanName, NameUse
 from clarity.domain.patients import ALL_FIELDS, Patient
 from clarity.domain.people import Gender, Telecom, TelecomSystem
@@ -85,6 +85,37 @@ def a_patient(
 def a_practitioner(*, name: HumanName | None = None, npi: str = "", sources: tuple[str, ...] = ()) -> Practitioner:
     """Return a practitioner nobody has stored yet."""
     return Practitioner(id=PractitionerId(new_id()), name=name or a_name("Freud", "Anna"), npi=npi, sources=sources)
+
+
+def a_consent(
+    *,
+    labels: tuple[Label, ...] = (Label.PART2,),
+    purposes: tuple[Purpose, ...] = (Purpose.TREATMENT,),
+    recipients: tuple[PractitionerId, ...] = (),
+    since: datetime = NOW - timedelta(days=30),
+    until: datetime | None = None,
+    withdrawn_at: datetime | None = None,
+) -> Consent:
+    """Return a consent nobody has recorded yet, in force for treatment by everybody unless that matters."""
+    return Consent(
+        id=ConsentId(new_id()),
+        labels=labels,
+        purposes=purposes,
+        from_whom="Harbor Recovery Program",
+        to_whom="My treating providers",
+        what="Substance use treatment records",
+        since=since,
+        until=until,
+        ends_with="" if until else "end of treatment",
+        signed_by="the patient",
+        signed_on=since.date(),
+        document="Form P2-1, scanned",
+        recipients=recipients,
+        recorded_at=since,
+        recorded_by=OPERATOR,
+        withdrawn_at=withdrawn_at,
+        withdrawn_by=OPERATOR if withdrawn_at else None,
+    )
 
 
 def an_actor(

@@ -7,12 +7,20 @@ from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown
 from clarity.application.ports import Answered, PatientFilter, Revision
-from clarity.domain.access import Consent, ConsentRegister, Scope
-from clarity.domain.errors import CannotOpen, DuplicateIdentifier, DuplicateMrn, ReusedKey, StaleWrite, UnauditedAccess
+from clarity.domain.access import Consent, ConsentRegister, Scope, decide
+from clarity.domain.errors import (
+    CannotOpen,
+    DuplicateIdentifier,
+    DuplicateMrn,
+    DuplicateNpi,
+    ReusedKey,
+    StaleWrite,
+    UnauditedAccess,
+)
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientCard, PatientStatus
-from clarity.domain.practitioners import Practitioner
+from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQuery
 from clarity.domain.records import Label, Resource, Sealed, Standing
 from clarity.persistence.ledger import Ledger
 from clarity.security.normalise import NORMALISERS
@@ -79,7 +87,7 @@ class MemoryPatientRepository:
 
     tables: MemoryTables
     ledger: Ledger
-    _shown: dict[PatientId, tuple[Patient, Shown]] = field(default_factory=dict)
+    _shown: dict[PatientId, tuple[Patient, Shown, Admitted]] = field(default_factory=dict)
 
     async def get(self, patient: PatientId) -> Sealed:
         versions = self.tables.patients.get(patient)
@@ -97,6 +105,12 @@ class MemoryPatientRepository:
         found = self._chosen(scope, conditions)
         page = [one for one in found if after is None or one.patient.id > after][:at_most]
         return [replace(self.tables.sealed(one), resource=scope.resource) for one in page]
+
+    async def find_ids(self, scope: Scope, conditions: PatientFilter) -> AsyncIterator[PatientId]:
+        for versions in self.tables.patients.values():
+            stored = versions[-1]
+            if _meets(stored.patient, conditions) and decide(scope, self.tables.sealed(stored)).allowed:
+                yield stored.patient.id
 
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
         return len(self._chosen(scope, conditions))
@@ -121,7 +135,7 @@ class MemoryPatientRepository:
             raise CannotOpen
         shown = admitted.check_label(patient.label, self.tables.consents_of(patient.id))
         self.ledger.disclose(admitted.record.resource, patient.id)
-        self._shown[patient.id] = (patient, shown)
+        self._shown[patient.id] = (patient, shown, admitted)
         return _as_shown(patient, shown)
 
     async def add(self, patient: Patient) -> Patient:
@@ -134,28 +148,43 @@ class MemoryPatientRepository:
         self.ledger.change(Resource.PATIENT, saved.id, version=1, fields=int(saved.filled))
         return saved
 
-    async def save(self, patient: Patient) -> Patient:
-        original, shown = self._original_of(patient)
+    async def save(self, patient: Patient, *, lose_sight: bool = False) -> Patient:
+        original, shown, admitted = self._original_of(patient)
         complete = patient.with_hidden_of(original, shown.fields)
+        if complete.label is not original.label:
+            consents = self.tables.consents_of(patient.id)
+            shown = admitted.check_relabel(complete.label, consents, lose_sight=lose_sight)
         return _as_shown(self._replace(original, complete), shown)
 
     async def delete(self, patient: Patient) -> None:
-        original, _ = self._original_of(patient)
+        original, *_ = self._original_of(patient)
         self._replace(original, original, deleted=True)
 
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
-        self.ledger.disclose(Resource.PATIENT, admitted.record.id)
         versions = self.tables.patients[admitted.record.patient]
-        return [
-            Revision(
-                patient=stored.patient.only(admitted.fields),
-                version=stored.patient.version,
-                written_at=stored.written_at,
-                written_by=stored.written_by,
+        consents = self.tables.consents_of(admitted.record.patient)
+        admitted.check_label(versions[-1].patient.label, consents)
+        self.ledger.disclose(Resource.PATIENT, admitted.record.id)
+        revisions: list[Revision] = []
+        withheld = set()
+        for stored in reversed(versions):
+            if len(revisions) == at_most or (before is not None and stored.patient.version >= before):
+                continue
+            decision = admitted.judged(stored.patient.label, consents)
+            if not decision.allowed:
+                withheld.add(decision.reason)
+                continue
+            revisions.append(
+                Revision(
+                    patient=_as_shown(stored.patient, admitted.shown(stored.patient.label, decision)),
+                    version=stored.patient.version,
+                    written_at=stored.written_at,
+                    written_by=stored.written_by,
+                )
             )
-            for stored in reversed(versions)
-            if before is None or stored.patient.version < before
-        ][:at_most]
+        for reason in sorted(withheld):
+            self.ledger.note(admitted.withheld(reason))
+        return revisions
 
     def _chosen(self, scope: Scope, conditions: PatientFilter) -> list[StoredVersion]:
         current = sorted((versions[-1] for versions in self.tables.patients.values()), key=lambda one: one.patient.id)
@@ -165,7 +194,7 @@ class MemoryPatientRepository:
         consents = self.tables.consents_of(stored.patient.id)
         return scope.after_opening(self.tables.sealed(stored), stored.patient.label, consents).allowed
 
-    def _original_of(self, patient: Patient) -> tuple[Patient, Shown]:
+    def _original_of(self, patient: Patient) -> tuple[Patient, Shown, Admitted]:
         if patient.id not in self._shown:
             raise UnauditedAccess
         if self.tables.patients[patient.id][-1].patient.version != patient.version:
@@ -208,12 +237,23 @@ class MemoryPractitionerRepository:
     async def find(self, practitioners: Sequence[PractitionerId]) -> list[Practitioner]:
         return [self.tables.practitioners[one] for one in practitioners if one in self.tables.practitioners]
 
-    async def find_page(self, *, after: PractitionerId | None, at_most: int) -> list[Practitioner]:
-        found = sorted(self.tables.practitioners.values(), key=lambda one: one.id)
+    async def find_page(
+        self, query: PractitionerQuery = EVERYBODY, *, after: PractitionerId | None, at_most: int
+    ) -> list[Practitioner]:
+        found = sorted(await self._meeting(query), key=lambda one: one.id)
         return [one for one in found if after is None or one.id > after][:at_most]
 
-    async def count(self) -> int:
-        return len(self.tables.practitioners)
+    async def count(self, query: PractitionerQuery = EVERYBODY) -> int:
+        return len(await self._meeting(query))
+
+    async def _meeting(self, query: PractitionerQuery) -> list[Practitioner]:
+        known = list(self.tables.practitioners.values())
+        candidates = known if query.term is None else await self.find_by_terms([query.term])
+        return [one for one in candidates if query.matches(one)]
+
+    async def claim_npi(self, npi: str, by: PractitionerId) -> None:
+        if any(one.id != by for one in await self.find_by_terms([IndexTerm(IndexKind.NPI, npi)])):
+            raise DuplicateNpi
 
     async def find_by_terms(self, terms: Sequence[IndexTerm]) -> list[Practitioner]:
         wanted = {_folded(term) for term in terms}

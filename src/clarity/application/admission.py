@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from clarity.domain.access import (
+    NO_FIELDS,
     PART2_NOTICE,
     Action,
     Actor,
@@ -20,8 +21,8 @@ from clarity.domain.access import (
     right_to,
     scope_of,
 )
-from clarity.domain.audit import Attempt
-from clarity.domain.errors import Forbidden, NotFound
+from clarity.domain.audit import Attempt, Outcome
+from clarity.domain.errors import Conflict, Forbidden, NotFound
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import PatientField
 from clarity.domain.records import Label, Notice, Resource, Sealed
@@ -64,12 +65,40 @@ class Admitted:
 
         The patient's `consents` are asked for only if the answer depends on them.
         """
-        decision = _scope_of(self.attempt, self.record).after_opening(self.record, label, consents)
+        decision = self.judged(label, consents)
         if not decision.allowed:
             self.attempt.withhold(self.record.id, decision.reason)
             raise NotFound
+        return self.shown(label, decision)
+
+    def judged(self, label: Label, consents: Callable[[], Iterable[Consent]]) -> Decision:
+        """Return what the policy says of a version of the record, or of one to come, that has `label`."""
+        return _scope_of(self.attempt, self.record).after_opening(self.record, label, consents)
+
+    def shown(self, label: Label, decision: Decision) -> Shown:
+        """Return what goes out of what the policy allowed, and let the trail say how it was reached."""
         _note_emergency(self.attempt, decision)
         return Shown(decision.fields, _notice_of(label, decision))
+
+    def withheld(self, reason: Reason) -> Attempt:
+        """Return the attempt at versions that were left out of an answer, to be noted beside that at the others."""
+        return replace(self.attempt, outcome=Outcome.REFUSED, reason=reason, fields=0)
+
+    def check_relabel(
+        self, label: Label, consents: Callable[[], Iterable[Consent]], *, lose_sight: bool = False
+    ) -> Shown:
+        """Return what the actor is shown of the record once it has `label`.
+
+        Raises `Conflict` if that is nothing, unless they mean to `lose_sight`: then every optional field is blank.
+        """
+        decision = self.judged(label, consents)
+        if decision.allowed:
+            return self.shown(label, decision)
+        if not lose_sight:
+            raise Conflict(
+                "you would lose sight of this record: record a consent that covers you first, or say that you mean to"
+            )
+        return Shown(NO_FIELDS)
 
 
 def admit(work: Notebook, actor: Actor, action: Action, record: Sealed, *, at: datetime) -> Admitted:
@@ -148,4 +177,4 @@ def _notice_of(label: Label, decision: Decision) -> Notice | None:
     consent = decision.consent
     if consent is None:
         return Notice(text=PART2_NOTICE)
-    return Notice(text=PART2_NOTICE, consent=consent.id, scope=consent.what)
+    return Notice(text=PART2_NOTICE, consent=consent.id, scope=consent.scope)

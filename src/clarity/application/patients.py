@@ -26,7 +26,7 @@ from clarity.domain.audit import Attempt, Outcome
 from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, ReusedKey, StaleWrite
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import FIELD_BITS, Patient, PatientField, PatientQuery
-from clarity.domain.records import Resource
+from clarity.domain.records import Label, Resource
 
 # These have use-cases of their own, with rights of their own.
 _CHANGED_APART = PatientField.CARE_TEAM | PatientField.DISCHARGED
@@ -110,6 +110,23 @@ class PatientService:
             if PatientField.IDENTIFIERS in changed:
                 require_right(admitted.attempt, Action.CHANGE_IDENTIFIERS)
             return await work.patients.save(edited) if changed else patient
+
+    @retrying
+    async def relabel(
+        self, actor: Actor, patient_id: PatientId, label: Label, *, version: int, lose_sight: bool = False
+    ) -> int:
+        """Make `label` the record's label and return the number of the version that has it.
+
+        Whoever it is hidden from by that does not see it any more from the next request on. Raises as `change` does,
+        and `Conflict` if the actor would be among them, unless they mean to `lose_sight`.
+        """
+        async with self.begin() as work:
+            admitted, patient = await self._open(work, actor, Action.CHANGE, patient_id, version)
+            _require_fields(PatientField.LABEL, admitted.fields)
+            if label is patient.label:
+                return patient.version
+            saved = await work.patients.save(replace(patient, label=label), lose_sight=lose_sight)
+            return saved.version
 
     @retrying
     async def change_care_team(
@@ -243,5 +260,8 @@ def _require_fields(wanted: PatientField, allowed: PatientField) -> None:
 
 
 async def _require_practitioners(work: Work, practitioners: frozenset[PractitionerId]) -> None:
-    if practitioners and len(await work.practitioners.find(sorted(practitioners))) != len(practitioners):
+    found = await work.practitioners.find(sorted(practitioners)) if practitioners else []
+    if len(found) != len(practitioners):
         raise Invalid("care_team", "names a practitioner who is not known here")
+    if not all(practitioner.active for practitioner in found):
+        raise Invalid("care_team", "names a practitioner who does not work here any more")

@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from clarity import __version__
-from clarity.cli import accounts, demo, doctor, imports, keys, migrate, patients, policy, serve
+from clarity.cli import accounts, consents, demo, doctor, imports, keys, migrate, patients, policy, research, serve
 from clarity.cli.endings import MEANING
 
 _FIRST_STEPS = (
@@ -46,6 +46,8 @@ app.command()(migrate.migrate)
 app.command()(demo.demo)
 app.command(name="import", epilog=imports.EXAMPLES)(imports.import_)
 app.add_typer(patients.app, name="patient")
+app.add_typer(consents.app, name="consent")
+app.add_typer(research.app, name="research")
 app.add_typer(accounts.app, name="account")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")

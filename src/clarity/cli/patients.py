@@ -18,7 +18,7 @@ from clarity.cli.terminal import ask_secret, note, results
 from clarity.domain.access import Action, Actor, right_to
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
-from clarity.domain.records import Resource
+from clarity.domain.records import Label, Resource
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -149,6 +149,36 @@ def show(
     printer.print(patient_page(shown.patient, shown.team, today(settings)))
     if history:
         printer.print(history_table(shown.history, settings.practice_time_zone))
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+clarity patient label 0199a0c2-... restricted --as clinician@demo.example
+clarity patient label 0199a0c2-... part2 --lose-sight --as clinician@demo.example"""
+)
+def label(
+    *,
+    patient: Annotated[UUID, typer.Argument(help="The id of the record, as `clarity patient find` prints it.")],
+    value: Annotated[Label, typer.Argument(metavar="LABEL", help="normal, restricted, or part2 (42 CFR Part 2).")],
+    email_of_caller: AsEmail = "",
+    token: Token = "",
+    password_stdin: PasswordFromStdin = False,
+    lose_sight: Annotated[
+        bool, typer.Option("--lose-sight", help="Do it even if you may not see the record any more.")
+    ] = False,
+) -> None:
+    """Say how confidential a record is. Whom that hides it from does not see it any more from now on."""
+    settings = read_settings()
+    who = caller(email_of_caller, token, password_stdin=password_stdin)
+
+    async def relabel(services: Services) -> int:
+        async with logged_in(services, who) as actor:
+            seen = await services.patients.view(actor, PatientId(patient))
+            return await services.patients.relabel(actor, seen.id, value, version=seen.version, lose_sight=lose_sight)
+
+    note(f"{patient} is {value} as of version {in_practice(settings, relabel)}.")
 
 
 @dataclass(frozen=True, slots=True)

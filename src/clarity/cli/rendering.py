@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from clarity.application.ports import Revision
-from clarity.domain.access import OPERATOR, Role
+from clarity.domain.access import OPERATOR, Purpose, Role
 from clarity.domain.dates import PartialDate
 from clarity.domain.ids import PractitionerId
 from clarity.domain.names import HumanName, Period
 from clarity.domain.patients import FIELD_BITS, Patient, PatientStatus
 from clarity.domain.people import Address, Category, EmergencyContact, Insurance, Telecom
-from clarity.domain.records import Label
+from clarity.domain.records import Label, Notice
 
 _STYLES = {
     PatientStatus.ACTIVE: "green",
@@ -43,8 +43,9 @@ def patients_table(patients: Sequence[Patient], today: date) -> Table:
     table.add_column("MRN", overflow="fold")
     table.add_column("Status", no_wrap=True)
     for patient in patients:
+        notice = f"\n{notice_line(patient.notice)}" if patient.notice else ""
         table.add_row(
-            Text.assemble((_indexed(patient.name), "bold"), "\n", (str(patient.id), "dim")),
+            Text.assemble((_indexed(patient.name), "bold"), "\n", (str(patient.id), "dim"), (notice, "bold red")),
             f"{patient.born} ({patient.age_on(today)})\n{patient.gender}",
             patient.mrns[0].value if patient.mrns else "",
             _status(patient),
@@ -59,7 +60,8 @@ def patient_page(patient: Patient, team: Mapping[PractitionerId, str], today: da
         if lines:
             facts.add_row(label, "\n".join(lines))
     title = Text.assemble((str(patient.name), "bold"), "  ", _status(patient))
-    parts: list[RenderableType] = [facts]
+    parts: list[RenderableType] = [Text(notice_line(patient.notice), "bold red")] if patient.notice else []
+    parts.append(facts)
     if patient.notes:
         parts.append(Panel(Text(patient.notes), title="Notes", title_align="left", box=box.ROUNDED))
     return Panel(Group(*parts), title=title, title_align="left", subtitle=f"version {patient.version}", box=box.ROUNDED)
@@ -79,7 +81,15 @@ def history_table(revisions: Sequence[Revision], zone: ZoneInfo) -> Table:
             "operator" if revision.written_by == OPERATOR else str(revision.written_by),
             _changed(revision, before),
         )
+    notices = dict.fromkeys(notice_line(one.patient.notice) for one in revisions if one.patient.notice)
+    if notices:
+        table.caption, table.caption_justify = Text("\n".join(notices), "bold red"), "left"
     return table
+
+
+def notice_line(notice: Notice) -> str:
+    """Return what goes with a record under 42 CFR Part 2: the statement, and the scope of the consent."""
+    return _joined(notice.text, f"consent {notice.consent}" if notice.consent else "", notice.scope)
 
 
 def _changed(revision: Revision, before: Revision | None) -> str:
@@ -204,6 +214,8 @@ def _plain(value: object) -> object:
         return value.isoformat()
     if isinstance(value, Role):
         return value.title
+    if isinstance(value, Purpose):
+        return value.name.lower().replace("_", "-")
     if is_dataclass(value):
         plain = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
         # Not what is empty inside: a death of which nothing is known is still a death.

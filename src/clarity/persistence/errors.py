@@ -34,6 +34,8 @@ _MEANING: dict[str, type[ClarityError]] = {
     "uq_accounts_email_generation_b_email_digest_b": DuplicateEmail,
     # Two writers began from one version, and the other was first to keep it.
     "pk_record_versions": StaleWrite,
+    # Another request is recording the patient's first consent; trying again finds it.
+    "pk_consents": Transient,
     # Another request is being answered under this very key; trying again finds its answer.
     "pk_idempotency_keys": Transient,
 }

@@ -12,6 +12,7 @@ from clarity.api.patients.shapes import (
     DischargeIn,
     HistoryOut,
     HistoryQuery,
+    LabelIn,
     PatientIn,
     PatientListQuery,
     PatientOut,
@@ -130,6 +131,27 @@ async def change_patient(
 ) -> PatientOut:
     """Change parts of a patient record (RFC 7396), as the caller sees it. Otherwise like replacing it."""
     return _shown(await patients.change(actor, patient_id, patch.changing, version=version), today, response)
+
+
+@router.put(
+    "/{patient_id}/label",
+    status_code=204,
+    response_class=Response,
+    responses={
+        204: _ETAG,
+        **_BODY,
+        **documented(NotFound(), StaleWrite(), HTTPException(428), Conflict("you would lose sight of this record")),
+    },
+)
+async def relabel_patient(
+    patient_id: PatientId, label: Json[LabelIn], actor: CurrentActor, patients: Patients, version: VersionSeen
+) -> Response:
+    """Say how confidential a record is. Whom that hides it from does not see it any more from now on.
+
+    The caller may be among them, if they say so; a consent recorded first prevents that.
+    """
+    written = await patients.relabel(actor, patient_id, label.label, version=version, lose_sight=label.lose_sight)
+    return Response(status_code=204, headers={"ETag": f'"{written}"'})
 
 
 @router.put("/{patient_id}/care-team", responses=_CHANGED)

@@ -74,6 +74,7 @@ SHOWN: dict[str, Any] = {
     "age": 40,
     "discharged": "2026-03-14",
     "care_team": ["019a9d5c-41aa-7d02-8f7c-5e2b9c6d1a08"],
+    "notice": None,
 }
 
 
@@ -114,7 +115,8 @@ class PatientFields(Wire):
     notes: str = ""
     """The practice's working notes about the patient."""
     label: Label = Label.NORMAL
-    """A patient record is `normal`, or `restricted` to the care team and the patient."""
+    """A patient record is `normal`, `restricted` to the care team and the patient, or `part2` (42 CFR Part 2), shown to
+    the care team under a consent in force."""
 
 
 class PatientIn(PatientFields, Received):
@@ -209,6 +211,16 @@ class CareTeamInOut(Received):
     practitioners: Annotated[tuple[PractitionerId, ...], Field(max_length=MAX_PAGE)]
 
 
+class LabelIn(Received):
+    """How confidential a record is from now on."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"label": "part2", "lose_sight": False}]})
+
+    label: Label
+    lose_sight: bool = False
+    """Whether the caller means it even if they may not see the record any more."""
+
+
 class DischargeIn(Received):
     """The end of a patient's care."""
 
@@ -219,6 +231,17 @@ class DischargeIn(Received):
 
 def _all_present(schema: dict[str, Any]) -> None:
     schema.update(examples=[SHOWN], required=list(schema["properties"]))
+
+
+class NoticeOut(Wire):
+    """What goes with a record under 42 CFR Part 2 wherever it goes (42 CFR 2.32)."""
+
+    text: str
+    """The statement of the rule."""
+    consent: UUID | None
+    """The consent that the record is shown under; null for its author and in an emergency."""
+    scope: str
+    """What that consent allows, in words."""
 
 
 class PatientOut(PatientFields):
@@ -237,6 +260,8 @@ class PatientOut(PatientFields):
     """The years completed by today, also of the deceased; the most it can be if the birth date is not exact."""
     discharged: date | None
     care_team: tuple[PractitionerId, ...]
+    notice: NoticeOut | None
+    """What has to go with this record if it is passed on; null for the patient, and unless it is under 42 CFR Part 2."""
 
     @classmethod
     def of(cls, patient: Patient, today: date) -> Self:
@@ -249,6 +274,7 @@ class PatientOut(PatientFields):
             age=patient.age_on(today),
             discharged=patient.discharged,
             care_team=tuple(sorted(patient.care_team)),
+            notice=None if patient.notice is None else NoticeOut.model_validate(patient.notice),
             **recorded,
         )
 

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted, Shown
 from clarity.application.ports import PatientFilter, Revision
-from clarity.domain.access import Scope
+from clarity.domain.access import Reason, Scope
 from clarity.domain.errors import CannotOpen, StaleWrite, UnauditedAccess
 from clarity.domain.identifiers import IndexKind, IndexTerm
-from clarity.domain.ids import PatientId
+from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientCard, PatientStatus
 from clarity.domain.records import Resource, Sealed
 from clarity.persistence.care_team import cares_for, change_care_team, past_care_teams
@@ -35,6 +35,7 @@ class _Opened:
     patient: Patient
     record: SealedRecord
     shown: Shown
+    admitted: Admitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,13 @@ class SqlPatientRepository:
                 if len(page) == at_most:
                     break
         return page
+
+    async def find_ids(self, scope: Scope, conditions: PatientFilter) -> AsyncIterator[PatientId]:
+        """Return the id of every record in `scope`, as far as that is known unopened."""
+        result = await self.session.stream_scalars(self._chosen(select(PatientRow.id), scope, conditions))
+        async for ids in result.partitions(_ROWS_AT_A_TIME):
+            for one in ids:
+                yield PatientId(one)
 
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
         """Return how many records in `scope` meet `conditions`; those that are guarded are opened to tell."""
@@ -111,7 +119,7 @@ class SqlPatientRepository:
         patient = self.table.open_patient(record, admitted.care_team)
         shown = admitted.check_label(patient.label, self.table.consents_of(record))
         self.ledger.disclose(record.resource, patient.id)
-        self._opened[patient.id] = _Opened(patient, record, shown)
+        self._opened[patient.id] = _Opened(patient, record, shown, admitted)
         return _as_shown(patient, shown)
 
     async def add(self, patient: Patient) -> Patient:
@@ -123,17 +131,21 @@ class SqlPatientRepository:
         await self._write_ties(None, saved)
         return saved
 
-    async def save(self, patient: Patient) -> Patient:
+    async def save(self, patient: Patient, *, lose_sight: bool = False) -> Patient:
         """Write a patient that this unit of work opened as its next version and return it."""
         opened = self._opened_at(patient)
         complete = patient.with_hidden_of(opened.patient, opened.shown.fields)
         changed = complete.changed_from(opened.patient)
+        shown = opened.shown
+        if complete.label is not opened.patient.label:
+            consents = self.table.consents_of(opened.record)
+            shown = opened.admitted.check_relabel(complete.label, consents, lose_sight=lose_sight)
         version = await self.table.replace(
             self.session, self.ledger, opened.record, complete, written(complete, changed)
         )
         saved = replace(complete, version=version)
         await self._write_ties(opened.patient, saved)
-        return _as_shown(saved, opened.shown)
+        return _as_shown(saved, shown)
 
     async def delete(self, patient: Patient) -> None:
         """Turn a patient that this unit of work opened into a tombstone."""
@@ -149,22 +161,45 @@ class SqlPatientRepository:
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
         """Return the versions of the admitted record below `before`, the newest first."""
         current = as_stored(admitted)
-        records = await self.table.versions(self.session, current, before=before, at_most=at_most)
-        teams = await past_care_teams(self.session, current.patient, [record.version for record in records])
-        revisions = []
-        for record in records:
-            patient = self.table.open_patient(record, teams[record.version])
-            shown = admitted.check_label(patient.label, self.table.consents_of(record))
-            revisions.append(
-                Revision(
-                    patient=_as_shown(patient, shown),
-                    version=record.version,
-                    written_at=record.written_at,
-                    written_by=record.written_by,
-                )
-            )
+        # Also where the present version is not asked for: whoever may not see the record may not see what it was.
+        admitted.check_label(self.table.label_of(current), self.table.consents_of(current))
+        revisions: list[Revision] = []
+        withheld: set[Reason] = set()
+        while wanted := at_most - len(revisions):
+            records = await self.table.versions(self.session, current, before=before, at_most=wanted)
+            teams = await past_care_teams(self.session, current.patient, [record.version for record in records])
+            for record in records:
+                self._enter_revision(admitted, record, teams[record.version], revisions, withheld)
+            if len(records) < wanted:
+                break
+            before = records[-1].version
+        for reason in sorted(withheld):
+            self.ledger.note(admitted.withheld(reason))
         self.ledger.disclose(current.resource, current.patient)
         return revisions
+
+    def _enter_revision(
+        self,
+        admitted: Admitted,
+        record: SealedRecord,
+        care_team: frozenset[PractitionerId],
+        revisions: list[Revision],
+        withheld: set[Reason],
+    ) -> None:
+        """Add a version to `revisions`, or why its own label forbids it to `withheld`."""
+        patient = self.table.open_patient(record, care_team)
+        decision = admitted.judged(patient.label, self.table.consents_of(record))
+        if not decision.allowed:
+            withheld.add(decision.reason)
+            return
+        revisions.append(
+            Revision(
+                patient=_as_shown(patient, admitted.shown(patient.label, decision)),
+                version=record.version,
+                written_at=record.written_at,
+                written_by=record.written_by,
+            )
+        )
 
     def _may_be_shown(self, scope: Scope, record: SealedRecord) -> bool:
         """Tell whether the exact label lets `scope` cover a record; one that does not open is for others to report."""
@@ -179,16 +214,18 @@ class SqlPatientRepository:
     async def _in_order(
         self, statement: Any, *, after: PatientId | None, at_a_time: int
     ) -> AsyncIterator[SealedRecord]:
-        """Fetch the records behind `after` in order of their ids, some at a time."""
-        page = statement.order_by(PatientRow.id).limit(at_a_time)
+        """Fetch the records behind `after` in order of their ids, some at a time.
+
+        Where the first do not suffice, because many are withheld, more are fetched at a time.
+        """
         while True:
-            further = page if after is None else page.where(PatientRow.id > after)
-            rows = (await self.session.execute(further)).all()
+            page = statement if after is None else statement.where(PatientRow.id > after)
+            rows = (await self.session.execute(page.order_by(PatientRow.id).limit(at_a_time))).all()
             for row in rows:
                 yield self.table.record_of(row)
             if len(rows) < at_a_time:
                 return
-            after = rows[-1].id
+            after, at_a_time = rows[-1].id, max(at_a_time, _ROWS_AT_A_TIME)
 
     def _chosen(self, statement: Any, scope: Scope, conditions: PatientFilter) -> Any:
         statement = statement.where(in_scope(scope, PatientRow, PatientRow.id))
