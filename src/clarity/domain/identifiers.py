@@ -135,3 +135,11 @@ def npi_is_valid(npi: str) -> bool:
     digits = [int(digit) for digit in reversed("80840" + npi)]
     weighted = (digit * 2 if position % 2 else digit for position, digit in enumerate(digits))
     return sum(sum(divmod(number, 10)) for number in weighted) % 10 == 0
+
+
+def typed_npi(text: str) -> str:
+    """Return an NPI that somebody typed, without the spaces around it; raises `Invalid` if it was never issued."""
+    npi = text.strip()
+    if not npi_is_valid(npi):
+        raise Invalid("npi", "must be ten digits, of which the last checks the others")
+    return npi

@@ -2,16 +2,23 @@
 
 from dataclasses import dataclass, field
 
+from clarity.domain.errors import Invalid
 from clarity.domain.identifiers import IndexKind, IndexTerm, npi_is_valid
 from clarity.domain.ids import PractitionerId
-from clarity.domain.names import HumanName
-from clarity.domain.people import Address, Gender, Telecom
-from clarity.domain.values import allow_text, require_few
+from clarity.domain.names import HumanName, fold, fragments_of
+from clarity.domain.people import Address, Concept, Gender, Telecom
+from clarity.domain.values import Confidential, allow_text, require_few
+
+PROVIDER_TAXONOMY = "http://nucc.org/provider-taxonomy"
+"""The code system of specialties in the United States (NUCC Health Care Provider Taxonomy)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Practitioner:
-    """Somebody who cares for patients. `npi` is kept as it came; `npi_valid` tells whether its check digit holds."""
+    """Somebody who cares for patients. `npi` is kept as it came; `npi_valid` tells whether its check digit holds.
+
+    Whoever is no longer `active` stays where they are, and joins no care team.
+    """
 
     id: PractitionerId
     name: HumanName = field(repr=False)
@@ -20,6 +27,7 @@ class Practitioner:
     telecoms: tuple[Telecom, ...] = field(default=(), repr=False)
     addresses: tuple[Address, ...] = field(default=(), repr=False)
     sources: tuple[str, ...] = field(default=(), repr=False)
+    specialty: Concept | None = field(default=None, repr=False)
     active: bool = True
     version: int = 0
 
@@ -41,3 +49,54 @@ class Practitioner:
         if self.npi:
             found.add(IndexTerm(IndexKind.NPI, self.npi))
         return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PractitionerQuery(Confidential):
+    """Which practitioners are looked for. Conditions add up; a blank one allows everybody.
+
+    `name` has fragments of the name in any order, `specialty` a code of the specialty or a fragment of its words.
+    """
+
+    name: str = ""
+    specialty: str = ""
+    npi: str = ""
+    active: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` for a condition that nobody could meet because it says nothing."""
+        for condition in ("name", "specialty", "npi"):
+            text = getattr(self, condition)
+            allow_text(condition, text, at_most=200)
+            if text and not fold(text):
+                raise Invalid(condition, "must have letters or digits")
+
+    @property
+    def needs_opening(self) -> bool:
+        """Whether only the content of a record tells if it is meant."""
+        return bool(self.name or self.specialty)
+
+    @property
+    def term(self) -> IndexTerm | None:
+        """The text by which the practitioner is found exactly, if one is asked for."""
+        return IndexTerm(IndexKind.NPI, self.npi) if self.npi else None
+
+    def matches(self, practitioner: Practitioner) -> bool:
+        """Tell whether the content of `practitioner` meets the conditions; that of the NPI is left to the index."""
+        if self.active is not None and self.active is not practitioner.active:
+            return False
+        if not practitioner.name.has(fragments_of(self.name)):
+            return False
+        return not self.specialty or _is_meant(self.specialty, practitioner.specialty)
+
+
+EVERYBODY = PractitionerQuery()
+"""The query that every practitioner meets."""
+
+
+def _is_meant(asked: str, specialty: Concept | None) -> bool:
+    if specialty is None:
+        return False
+    words = (specialty.text, *(coding.display for coding in specialty.codings))
+    codes = {coding.code.casefold() for coding in specialty.codings}
+    return asked.strip().casefold() in codes or any(fold(asked) in fold(one) for one in words)
