@@ -86,7 +86,7 @@ class SessionService:
         same time, and for a wrong or used code; `SecondFactorRequired` if the password is right and a code is missing;
         `TooMany` if this address tries too often; `Unavailable` if the account is being changed.
         """
-        network = _network_of(address)
+        network = network_of(address)
         await self._limit(Action.LOG_IN, request, network, LOG_INS_FROM_ADDRESS, network)
         await self._limit(Action.LOG_IN, request, network, ATTEMPTS_ON_ACCOUNT, f"{network} {_typed(email)}")
         # Leaves no event of its own: nothing of the account is shown before the event that follows.
@@ -111,7 +111,7 @@ class SessionService:
         Raises `Unauthenticated` if the token is unknown or spent or its session has ended. A token that was
         spent before has been copied, by whoever came first or second: its session ends (RFC 9700, 4.14.2).
         """
-        network = _network_of(address)
+        network = network_of(address)
         await self._limit(Action.REFRESH, request, network, REFRESHES_FROM_ADDRESS, network)
         family = refresh_token.partition(".")[0]
         async with self.reading() as work:
@@ -317,7 +317,7 @@ def _client(address: str, agent: str) -> str:
     return "".join(character for character in text if character.isprintable())[:_LONGEST_CLIENT]
 
 
-def _network_of(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what one client has of the Internet: an IPv4 address, or the /64 it can choose IPv6 addresses from."""
     try:
         parsed = ip_address(address)

@@ -92,7 +92,7 @@ class SessionRow(Base):
     client: Mapped[str | None] = mapped_column(EncryptedString("sessions", "client"))
 
 
-_ACCOUNT = (
+ACCOUNT_COLUMNS = (
     AccountRow.id,
     AccountRow.email,
     AccountRow.name,
@@ -114,7 +114,7 @@ _SESSION = (
     SessionRow.second_factor,
 )
 # Built once: the first of the two runs with every request.
-_OPEN = select(*_ACCOUNT, *_SESSION).join(SessionRow, SessionRow.account_id == AccountRow.id)
+_OPEN = select(*ACCOUNT_COLUMNS, *_SESSION).join(SessionRow, SessionRow.account_id == AccountRow.id)
 _BY_SESSION = _OPEN.where(SessionRow.id == bindparam("session"))
 _BY_FAMILY = _OPEN.where(SessionRow.family_digest == bindparam("family"))
 
@@ -129,10 +129,10 @@ class SqlAccountRepository:
 
     async def get(self, account: AccountId) -> Account:
         """Return one account, or raise `NotFound`."""
-        row = (await self.session.execute(select(*_ACCOUNT).where(AccountRow.id == account))).first()
+        row = (await self.session.execute(select(*ACCOUNT_COLUMNS).where(AccountRow.id == account))).first()
         if row is None:
             raise NotFound
-        return _to_account(row)
+        return to_account(row)
 
     async def find_by_email(self, email: str) -> Credentials | None:
         """Return the account with this e-mail and its password hash, if there is one."""
@@ -149,15 +149,15 @@ class SqlAccountRepository:
                 and_(rows.email_generation_b == value.generation, rows.email_digest_b == value.digest),
             )
         ]
-        row = (await self.session.execute(select(*_ACCOUNT, rows.password_hash).where(or_(*matches)))).first()
-        return None if row is None else Credentials(account=_to_account(row), password_hash=row.password_hash)
+        row = (await self.session.execute(select(*ACCOUNT_COLUMNS, rows.password_hash).where(or_(*matches)))).first()
+        return None if row is None else Credentials(account=to_account(row), password_hash=row.password_hash)
 
     async def find_page(self, *, after: AccountId | None, at_most: int) -> list[Account]:
         """Return at most `at_most` accounts in order of their ids, those behind `after`."""
-        statement = select(*_ACCOUNT).order_by(AccountRow.id).limit(at_most)
+        statement = select(*ACCOUNT_COLUMNS).order_by(AccountRow.id).limit(at_most)
         if after is not None:
             statement = statement.where(AccountRow.id > after)
-        return [_to_account(row) for row in await self.session.execute(statement)]
+        return [to_account(row) for row in await self.session.execute(statement)]
 
     async def add(self, credentials: Credentials) -> Account:
         """Store a new account as version 1. Breaks a unique constraint if its e-mail is taken."""
@@ -287,7 +287,7 @@ class SqlSessionRepository:
         return cast("CursorResult[Any]", result).rowcount
 
 
-def _to_account(row: Any) -> Account:
+def to_account(row: Any) -> Account:
     return Account(
         id=AccountId(row.id),
         email=row.email,
@@ -302,7 +302,7 @@ def _to_account(row: Any) -> Account:
 
 
 def _to_pair(row: Any) -> tuple[Session, Account] | None:
-    return None if row is None else (_to_session(row), _to_account(row))
+    return None if row is None else (_to_session(row), to_account(row))
 
 
 def _to_session(row: Any, client: str = "") -> Session:
