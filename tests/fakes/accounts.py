@@ -15,6 +15,7 @@ from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import Opened, SessionService
 from clarity.domain.access import Actor, Role
 from clarity.domain.accounts import Account, Credentials, Session
+from clarity.domain.credentials import MachineCredential
 from clarity.domain.errors import (
     Conflict,
     DuplicateEmail,
@@ -25,7 +26,9 @@ from clarity.domain.errors import (
     Unauthenticated,
     WrongCredentials,
 )
-from clarity.domain.ids import AccountId, PatientId, PractitionerId, RequestId, SessionId
+from clarity.domain.ids import AccountId, CredentialId, MessageId, PatientId, PractitionerId, RequestId, SessionId
+from clarity.domain.links import Link
+from clarity.domain.messages import Posted
 from clarity.domain.records import Resource
 from clarity.domain.second_factors import SecondFactor
 from clarity.persistence.ledger import Ledger
@@ -45,10 +48,21 @@ class MemoryStaff:
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     factors: dict[AccountId, SecondFactor] = field(default_factory=dict)
     recovery_codes: dict[AccountId, frozenset[bytes]] = field(default_factory=dict)
+    links: dict[bytes, Link] = field(default_factory=dict)
+    messages: dict[MessageId, Posted] = field(default_factory=dict)
+    credentials: dict[CredentialId, tuple[MachineCredential, bytes]] = field(default_factory=dict)
 
     def copy(self) -> "MemoryStaff":
         """Return what can be changed without changing this."""
-        return MemoryStaff(dict(self.accounts), dict(self.sessions), dict(self.factors), dict(self.recovery_codes))
+        return MemoryStaff(
+            dict(self.accounts),
+            dict(self.sessions),
+            dict(self.factors),
+            dict(self.recovery_codes),
+            dict(self.links),
+            dict(self.messages),
+            dict(self.credentials),
+        )
 
 
 @dataclass(frozen=True, slots=True)

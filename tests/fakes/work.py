@@ -17,6 +17,8 @@ from tests.fakes.accounts import (
     MemoryStaff,
 )
 from tests.fakes.consents import MemoryConsentRepository
+from tests.fakes.outbox import MemoryLinkRepository, MemoryOutbox
+from tests.fakes.credentials import MemoryCredentialRepository
 from tests.fakes.patients import (
     MemoryIdempotencyKeys,
     MemoryPatientRepository,
@@ -69,6 +71,18 @@ class MemoryWork:
     @cached_property
     def second_factors(self) -> MemorySecondFactorRepository:
         return MemorySecondFactorRepository(self._staff, self._ledger)
+
+    @cached_property
+    def links(self) -> MemoryLinkRepository:
+        return MemoryLinkRepository(self._staff, self._ledger)
+
+    @cached_property
+    def outbox(self) -> MemoryOutbox:
+        return MemoryOutbox(self._staff, self._ledger)
+
+    @cached_property
+    def credentials(self) -> MemoryCredentialRepository:
+        return MemoryCredentialRepository(self._staff, self._ledger)
 
     @cached_property
     def idempotency_keys(self) -> MemoryIdempotencyKeys:

@@ -5,7 +5,8 @@ No free text: an event holds ids, numbers, digests and flags, so that patient co
 
 import re
 from asyncio import CancelledError
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from uuid import UUID
@@ -69,7 +70,10 @@ class AuditEvent:
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """An audit event in the making: noted when something is tried, completed by how it ends."""
+    """An audit event in the making: noted when something is tried, completed by how it ends.
+
+    `emergencies` has those of `ids` that were reached by breaking the glass and by nothing else, with their patients.
+    """
 
     actor: Actor
     action: Action
@@ -83,6 +87,7 @@ class Attempt:
     version: int = 0
     sealed_digest: bytes = field(default=b"", repr=False)
     query_mac: bytes = field(default=b"", repr=False)
+    emergencies: dict[UUID, PatientId] = field(default_factory=dict)
 
     def refuse(self, reason: Reason) -> None:
         """End this attempt as refused by the policy."""
@@ -104,6 +109,28 @@ class Attempt:
         else:
             self.ids = tuple(one for one in self.ids if one != record)
 
+    def reached_in_emergency(self, record: UUID, patient: PatientId) -> None:
+        """Let the trail say that a record was reached by breaking the glass, and not by a tie."""
+        self.emergencies[record] = patient
+
+    def parts(self) -> "Iterator[Attempt]":
+        """Yield this attempt as the trail takes it: what was reached in an emergency stands apart, by patient.
+
+        An event has one purpose, and of a list most is seen for another.
+        """
+        if not self.emergencies:
+            yield self
+            return
+        acting = replace(self.actor, purpose=Purpose.EMERGENCY)
+        if self.patient is not None:
+            yield replace(self, actor=acting)
+            return
+        yield replace(self, ids=tuple(record for record in self.ids if record not in self.emergencies))
+        for patient in dict.fromkeys(self.emergencies.values()):
+            ids = tuple(record for record in self.ids if self.emergencies.get(record) == patient)
+            if ids:
+                yield replace(self, actor=acting, patient=patient, ids=ids)
+
     def covers(self, resource: Resource, record: UUID) -> bool:
         """Tell whether this attempt accounts for the disclosure or change of `record`."""
         return self.outcome is Outcome.SUCCEEDED and self.resource is resource and record in self.ids
@@ -114,10 +141,12 @@ _REASONS: tuple[tuple[type[BaseException], Reason], ...] = (
     (errors.SecondFactorMissing, Reason.SECOND_FACTOR),
     (errors.Forbidden, Reason.NO_SUCH_RIGHT),
     (errors.WrongCredentials, Reason.WRONG_CREDENTIALS),
+    (errors.DeadLink, Reason.WRONG_CREDENTIALS),
     (errors.SecondFactorRequired, Reason.SECOND_FACTOR),
     (errors.Invalid, Reason.INVALID),
     (errors.DuplicateIdentifier, Reason.DUPLICATE),
     (errors.DuplicateEmail, Reason.DUPLICATE),
+    (errors.PractitionerHasAccount, Reason.DUPLICATE),
     (errors.Conflict, Reason.CONFLICT),
     (errors.StaleWrite, Reason.STALE),
     (errors.CannotOpen, Reason.CANNOT_OPEN),

@@ -6,6 +6,7 @@
     │   └── SecondFactorMissing  the role may, but not in a session that was opened with a password alone
     ├── Unauthenticated          nobody is logged in, or the log-in no longer holds
     │   ├── WrongCredentials     e-mail, password or token do not match
+    │   ├── DeadLink             a one-time link was used, has expired, or never was one
     │   └── SecondFactorRequired the password matches, and a code is needed too
     ├── Invalid                  a value breaks a rule; names the field, never the value
     ├── Conflict                 the record is not in a state that allows this
@@ -13,6 +14,8 @@
     │   │   ├── DuplicateMrn
     │   │   └── DuplicateNpi
     │   ├── DuplicateEmail       an account with that e-mail exists
+    │   ├── PractitionerHasAccount  another account in use is linked to that practitioner
+    │   ├── LastAdministrator    nobody would be left who may administer accounts
     │   ├── DanglingReference    something imported refers to somebody who is not known here
     │   └── ReusedKey            an idempotency key came again with another request
     ├── StaleWrite               somebody else changed the record meanwhile
@@ -20,6 +23,7 @@
     ├── Unavailable              cannot be served now; carries the seconds to wait
     │   ├── Transient            the transaction lost a race and may be tried again
     │   ├── PoolExhausted        no database connection became free in time
+    │   ├── Undeliverable        a message to somebody cannot be handed over
     │   ├── TrailUnavailable     the audit trail cannot be written, so nothing may be shown
     │   └── OutcomeUnknown       the connection broke in COMMIT; the idempotency key resolves it
     ├── StorageFailed            the database refused a statement for a reason nobody foresaw
@@ -74,6 +78,12 @@ class WrongCredentials(Unauthenticated):
     code = "wrong-credentials"
 
 
+class DeadLink(Unauthenticated):
+    """This link is not good, or not any more; ask for another."""
+
+    code = "dead-link"
+
+
 class SecondFactorRequired(Unauthenticated):
     """This account has a second factor: log in with a code from it too."""
 
@@ -126,6 +136,18 @@ class DuplicateEmail(Conflict):
     code = "duplicate-email"
 
 
+class PractitionerHasAccount(Conflict):
+    """Another account is linked to this practitioner; disable that one first."""
+
+    code = "practitioner-has-account"
+
+
+class LastAdministrator(Conflict):
+    """This is the last administrator who may log in; add another first."""
+
+    code = "last-administrator"
+
+
 class DanglingReference(Conflict):
     """A reference leads to nobody who is known here."""
 
@@ -172,6 +194,12 @@ class PoolExhausted(Unavailable):
     """No database connection became free in time; try again."""
 
     code = "busy"
+
+
+class Undeliverable(Unavailable):
+    """Nobody took the message over."""
+
+    code = "undeliverable"
 
 
 class TrailUnavailable(Unavailable):

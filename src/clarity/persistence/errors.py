@@ -16,6 +16,7 @@ from clarity.domain.errors import (
     DuplicateIdentifier,
     DuplicateMrn,
     PoolExhausted,
+    PractitionerHasAccount,
     StaleWrite,
     StorageFailed,
     Transient,
@@ -32,6 +33,7 @@ _MEANING: dict[str, type[ClarityError]] = {
     "uq_practitioner_identifiers_source_b": DuplicateIdentifier,
     "uq_accounts_email_generation_a_email_digest_a": DuplicateEmail,
     "uq_accounts_email_generation_b_email_digest_b": DuplicateEmail,
+    "uq_accounts_practitioner_id": PractitionerHasAccount,
     # Two writers began from one version, and the other was first to keep it.
     "pk_record_versions": StaleWrite,
     # Another request is recording the patient's first consent; trying again finds it.

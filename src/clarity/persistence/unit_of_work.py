@@ -14,12 +14,16 @@ from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, TrailUnavailable
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
 from clarity.persistence.audit import append
+from clarity.persistence.break_glass.repository import BreakGlassTable, SqlBreakGlassRepository
 from clarity.persistence.consents.repository import ConsentTable, SqlConsentRepository
+from clarity.persistence.credentials import SqlCredentialRepository
 from clarity.persistence.errors import is_unsettled, translated
 from clarity.persistence.idempotency import SqlIdempotencyKeys
 from clarity.persistence.identifiers import BlindIndexing, IdentifierTable
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.ledger import Ledger
+from clarity.persistence.links import SqlLinkRepository
+from clarity.persistence.outbox import SqlOutbox
 from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.repository import SqlPatientRepository
 from clarity.persistence.patients.tables import PatientIdentifierRow
@@ -65,9 +69,11 @@ class Tools:
     index: BlindIndexing
     new_id: NewId
     certify: Callable[[AuditEvent], Entry]
+    decode: Callable[[bytes], AuditEvent]
     query_mac: Callable[[bytes], bytes]
     request_macs: Callable[[bytes], tuple[bytes, ...]]
     patients: PatientTable
+    break_glass: BreakGlassTable
     consents: ConsentTable
     patient_identifiers: IdentifierTable
     practitioner_identifiers: IdentifierTable
@@ -79,6 +85,7 @@ class Tools:
         index: BlindIndexing,
         new_id: NewId,
         certify: Callable[[AuditEvent], Entry],
+        decode: Callable[[bytes], AuditEvent],
         query_mac: Callable[[bytes], bytes],
         request_macs: Callable[[bytes], tuple[bytes, ...]],
         now: Clock,
@@ -89,9 +96,11 @@ class Tools:
             index=index,
             new_id=new_id,
             certify=certify,
+            decode=decode,
             query_mac=query_mac,
             request_macs=request_macs,
             patients=PatientTable(keys, now),
+            break_glass=BreakGlassTable(keys, now),
             consents=ConsentTable(keys),
             patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
@@ -120,6 +129,12 @@ class SqlWork:
         return SqlConsentRepository(self.session, self._tools.patients, self._tools.consents, self.ledger)
 
     @cached_property
+    def break_glass(self) -> SqlBreakGlassRepository:
+        """Who broke the glass."""
+        tools = self._tools
+        return SqlBreakGlassRepository(self.session, tools.break_glass, self.ledger, tools.decode)
+
+    @cached_property
     def practitioners(self) -> SqlPractitionerRepository:
         """The practitioners."""
         return SqlPractitionerRepository(self.session, self._tools.practitioner_identifiers, self.ledger)
@@ -138,6 +153,21 @@ class SqlWork:
     def second_factors(self) -> SqlSecondFactorRepository:
         """The second factors."""
         return SqlSecondFactorRepository(self.session, self.ledger)
+
+    @cached_property
+    def links(self) -> SqlLinkRepository:
+        """The one-time links."""
+        return SqlLinkRepository(self.session, self.ledger)
+
+    @cached_property
+    def outbox(self) -> SqlOutbox:
+        """The messages to people."""
+        return SqlOutbox(self.session, self._tools.new_id, self.ledger)
+
+    @cached_property
+    def credentials(self) -> SqlCredentialRepository:
+        """The credentials of machines."""
+        return SqlCredentialRepository(self.session, self.ledger)
 
     @cached_property
     def idempotency_keys(self) -> SqlIdempotencyKeys:

@@ -2,7 +2,11 @@
 
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
 from clarity.application.ports.basics import Clock, NewId
+from clarity.application.ports.break_glass import BreakGlassRepository, QueuePlace
 from clarity.application.ports.consents import ConsentRepository
+from clarity.application.ports.links import LinkRepository, LinkTokens
+from clarity.application.ports.outbox import Letter, Outbox, Postman
+from clarity.application.ports.credentials import CredentialRepository, MachineKeys
 from clarity.application.ports.patients import PatientFilter, PatientRepository, Revision
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.research import Pseudonyms
@@ -18,20 +22,29 @@ __all__ = [
     "Answered",
     "BeginReading",
     "BeginWork",
+    "BreakGlassRepository",
     "Clock",
     "ConsentRepository",
+    "CredentialRepository",
     "Cursors",
     "EventStore",
     "Found",
     "IdempotencyKeys",
+    "Letter",
+    "LinkRepository",
+    "LinkTokens",
+    "MachineKeys",
     "NewId",
     "OneTimeCodes",
+    "Outbox",
     "Passwords",
     "PatientFilter",
     "PatientRepository",
     "PatientSearch",
+    "Postman",
     "PractitionerRepository",
     "Pseudonyms",
+    "QueuePlace",
     "RateLimit",
     "Revision",
     "SecondFactorRepository",

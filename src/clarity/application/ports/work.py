@@ -6,7 +6,11 @@ from typing import Protocol
 from uuid import UUID
 
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
+from clarity.application.ports.break_glass import BreakGlassRepository
 from clarity.application.ports.consents import ConsentRepository
+from clarity.application.ports.links import LinkRepository
+from clarity.application.ports.outbox import Outbox
+from clarity.application.ports.credentials import CredentialRepository
 from clarity.application.ports.patients import PatientRepository
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.second_factors import SecondFactorRepository
@@ -50,6 +54,11 @@ class Work(Protocol):
         ...
 
     @property
+    def break_glass(self) -> BreakGlassRepository:
+        """Who broke the glass."""
+        ...
+
+    @property
     def practitioners(self) -> PractitionerRepository:
         """The practitioners."""
         ...
@@ -67,6 +76,21 @@ class Work(Protocol):
     @property
     def second_factors(self) -> SecondFactorRepository:
         """The second factors."""
+        ...
+
+    @property
+    def links(self) -> LinkRepository:
+        """The one-time links."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """The messages to people."""
+        ...
+
+    @property
+    def credentials(self) -> CredentialRepository:
+        """The credentials of machines."""
         ...
 
     @property
