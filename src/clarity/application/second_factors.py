@@ -24,6 +24,7 @@ from clarity.domain.errors import (
     WrongCredentials,
 )
 from clarity.domain.ids import AccountId
+from clarity.domain.messages import Message, MessageKind
 from clarity.domain.records import Resource
 from clarity.domain.second_factors import NEEDS_SECOND_FACTOR, SecondFactor
 
@@ -87,7 +88,8 @@ class SecondFactorService:
     """The use-cases on second factors. Each leaves an event that names the account.
 
     Whoever changes one proves again who they are: by the password to enrol, by a code afterwards (ASVS 5.0, 7.5.1). All
-    other sessions end with it (7.4.3), and the account has a new version: a log-in that was under way fails.
+    other sessions end with it (7.4.3), the holder is told by e-mail, and the account has a new version, so that a
+    log-in that was under way fails.
     """
 
     begin: BeginWork
@@ -166,6 +168,7 @@ class SecondFactorService:
                 raise Forbidden
             await work.second_factors.remove(account.id, attempt.at)
             await work.sessions.revoke_all(account.id, attempt.at)
+            await work.outbox.put(_told(account.id))
             return await _next_version(work, account)
 
     @retrying
@@ -198,6 +201,7 @@ class SecondFactorService:
         async with self.begin() as work:
             attempt = self._own(work, actor, Action.ENROL_SECOND_FACTOR)
             await _spend(work, proof, attempt)
+            await work.outbox.put(_told(proof.factor.account))
             return await self._new_recovery_codes(work, proof.factor.account, attempt.at)
 
     @retrying
@@ -214,6 +218,7 @@ class SecondFactorService:
         await work.sessions.revoke_all(account.id, attempt.at, but=actor.session)
         if actor.session is not None:
             await work.sessions.set_second_factor(actor.session, given=given)
+        await work.outbox.put(_told(account.id))
         await _next_version(work, account)
 
     async def _new_recovery_codes(self, work: Work, account: AccountId, at: datetime) -> tuple[str, ...]:
@@ -290,6 +295,11 @@ async def _spend(work: Work, proof: Proof, attempt: Attempt) -> None:
         await proof.spend(work, attempt)
     except WrongCredentials:
         raise _wrong_code() from None
+
+
+def _told(account: AccountId) -> Message:
+    """Return the message to the holder, who may not be the one who changed it (ASVS 5.0, 6.3.6)."""
+    return Message(to=account, kind=MessageKind.SECOND_FACTOR_CHANGED)
 
 
 def _wrong_code() -> Invalid:

@@ -9,7 +9,21 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from clarity import __version__
-from clarity.cli import accounts, consents, demo, doctor, imports, keys, migrate, patients, policy, research, serve
+from clarity.cli import (
+    accounts,
+    consents,
+    demo,
+    doctor,
+    imports,
+    keys,
+    me,
+    migrate,
+    patients,
+    policy,
+    research,
+    serve,
+    sessions,
+)
 from clarity.cli.endings import MEANING
 
 _FIRST_STEPS = (
@@ -48,7 +62,10 @@ app.command(name="import", epilog=imports.EXAMPLES)(imports.import_)
 app.add_typer(patients.app, name="patient")
 app.add_typer(consents.app, name="consent")
 app.add_typer(research.app, name="research")
+accounts.app.command(name="remove-second-factor")(sessions.remove_second_factor)
 app.add_typer(accounts.app, name="account")
+app.add_typer(sessions.app, name="session")
+app.add_typer(me.app, name="me")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.command()(doctor.doctor)

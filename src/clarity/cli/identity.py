@@ -3,17 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from clarity.application.services import Services
+from clarity.application.sessions import Opened
 from clarity.cli.terminal import ask_secret, read_line
 from clarity.domain.access import Actor
-from clarity.domain.errors import Unauthenticated
+from clarity.domain.errors import SecondFactorMissing, SecondFactorRequired, Unauthenticated
 from clarity.domain.ids import RequestId
 
 _HERE = "127.0.0.1"
+_AGENT = "clarity command line"
 
 AsEmail = Annotated[
     str,
@@ -25,6 +28,14 @@ AsEmail = Annotated[
 ]
 PasswordFromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+]
+Code = Annotated[
+    str,
+    typer.Option(
+        "--code",
+        metavar="CODE",
+        help="A code of your second factor. Without it, one is asked for if the account needs one.",
+    ),
 ]
 Token = Annotated[
     str,
@@ -40,39 +51,62 @@ Token = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What somebody says of who they are: an e-mail address and its password, or an access token."""
+    """What somebody says of who they are: an e-mail address, its password and perhaps a code, or an access token."""
 
     email: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    code: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
+    from_stdin: bool = False
+
+    def ask_code(self) -> str:
+        """Ask for a code of the second factor, where the password came from."""
+        return read_line("code") if self.from_stdin else ask_secret("Code of your second factor")
 
 
-def caller(email: str, token: str, *, password_stdin: bool) -> Caller:
+def caller(email: str, token: str, *, password_stdin: bool, code: str = "") -> Caller:
     """Return who is asking, after asking for the password."""
     if email:
-        return Caller(email=email, password=read_line("password") if password_stdin else ask_secret("Password"))
+        password = read_line("password") if password_stdin else ask_secret("Password")
+        return Caller(email=email, password=password, code=code, from_stdin=password_stdin)
     if not token:
         raise Unauthenticated("say who you are: --as EMAIL, or an access token in CLARITY_TOKEN")
     return Caller(token=token)
 
 
 @asynccontextmanager
-async def logged_in(services: Services, who: Caller) -> AsyncIterator[Actor]:
-    """Log in for one command, and out again at its end. A token's own session stays open."""
+async def logged_in(services: Services, who: Caller, *, enrolling: bool = False) -> AsyncIterator[Actor]:
+    """Log in for one command, and out again at its end. A token's own session stays open.
+
+    Raises `SecondFactorMissing` if the role needs a second factor and has none, unless it is `enrolling` one.
+    """
     request = RequestId(services.new_id())
     if who.token:
-        yield await _bearer_of(services, who.token, request)
+        yield await _bearer_of(services, who.token, request, enrolling=enrolling)
         return
-    opened = await services.sessions.log_in(who.email, who.password, request, _HERE)
-    actor = await services.sessions.resolve(opened.access_token, request)
+    opened = await _opened(services, who, request)
+    weakest = await services.sessions.resolve(opened.access_token, request, enrolling=True)
     try:
-        yield actor
+        yield await _bearer_of(services, opened.access_token, request, enrolling=enrolling)
     finally:
-        await services.sessions.log_out(actor)
+        await services.sessions.log_out(weakest)
 
 
-async def _bearer_of(services: Services, token: str, request: RequestId) -> Actor:
+async def _opened(services: Services, who: Caller, request: RequestId) -> Opened:
+    """Log in, and ask for a code if it turns out that one is needed."""
+    log_in = partial(services.sessions.log_in, who.email, who.password, request, _HERE, agent=_AGENT)
     try:
-        return await services.sessions.resolve(token, request)
+        return await log_in(code=who.code)
+    except SecondFactorRequired:
+        return await log_in(code=who.ask_code())
+
+
+async def _bearer_of(services: Services, token: str, request: RequestId, *, enrolling: bool) -> Actor:
+    try:
+        return await services.sessions.resolve(token, request, enrolling=enrolling)
+    except SecondFactorMissing:
+        raise SecondFactorMissing(
+            "your role needs a second factor: enrol one with `clarity me enrol --as EMAIL`, or log in with it"
+        ) from None
     except Unauthenticated:
         raise Unauthenticated("this access token does not hold, or not any more; log in again") from None

@@ -11,7 +11,7 @@ import typer
 from clarity.application.pages import MAX_PAGE, Page
 from clarity.application.ports import Revision
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json, history_table, patient_page, patients_table
 from clarity.cli.terminal import ask_secret, note, results
@@ -52,6 +52,7 @@ def find(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     mrn: Annotated[str, typer.Option(help="The whole medical record number.")] = "",
     ssn: Annotated[str, typer.Option(help="The whole social security number.")] = "",
     email: Annotated[str, typer.Option(help="The whole e-mail address.")] = "",
@@ -80,7 +81,7 @@ def find(
     from clarity.bootstrap import today
 
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
     query = PatientQuery(
         name=" ".join(fragments or ()),
         mrn=_asked("medical record number", mrn),
@@ -125,6 +126,7 @@ def show(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     history: Annotated[bool, typer.Option("--history", help="List the versions too: when, by whom, what.")] = False,
     as_json_: Json = False,
 ) -> None:
@@ -132,7 +134,7 @@ def show(
     from clarity.bootstrap import today
 
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def look(services: Services) -> _Shown:
         async with logged_in(services, who) as actor:
@@ -165,13 +167,14 @@ def label(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     lose_sight: Annotated[
         bool, typer.Option("--lose-sight", help="Do it even if you may not see the record any more.")
     ] = False,
 ) -> None:
     """Say how confidential a record is. Whom that hides it from does not see it any more from now on."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def relabel(services: Services) -> int:
         async with logged_in(services, who) as actor:

@@ -25,7 +25,9 @@ def test_it_lists_the_exit_statuses(terminal: Terminal) -> None:
     "command",
     [
         "serve", "openapi", "migrate", "demo", "import", "doctor", "keys init", "patient find", "patient show",
-        "account add", "account list", "account disable", "account reset-password",
+        "account add", "account list", "account disable", "account reset-password", "account remove-second-factor",
+        "session list", "session revoke", "me enrol", "me recovery-codes", "me remove-second-factor", "me sessions",
+        "me end-session",
         "policy show", "policy explain",
     ],
 )  # fmt: skip

@@ -1,0 +1,158 @@
+"""`clarity me`: one's own second factor and sessions, as whoever logs in."""
+
+import sys
+from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import typer
+from rich import box
+from rich.table import Table
+
+from clarity.application.second_factors import Enrolment
+from clarity.application.services import Services
+from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.practice import in_practice, read_settings
+from clarity.cli.terminal import ask_secret, note, results
+from clarity.domain.accounts import Session
+from clarity.domain.ids import SessionId
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look after your own account, as whoever logs in: its second factor, and where it is logged in.",
+)
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+clarity me enrol --as nurse@demo.example"""
+)
+def enrol(*, email: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False) -> None:
+    """Enrol a second factor: scan a code with an authenticator, type what it shows, and keep the recovery codes.
+
+    The code to scan and the secret are shown once, on standard error; the recovery codes once, on standard output. All
+    your other sessions end.
+    """
+    who = caller(email, token, password_stdin=password_stdin)
+
+    async def act(services: Services) -> tuple[str, ...]:
+        async with logged_in(services, who, enrolling=True) as actor:
+            enrolment = await services.second_factors.enrol(actor, who.password or ask_secret("Password"))
+            _show(enrolment)
+            return await services.second_factors.confirm(actor, who.ask_code())
+
+    _print_codes(in_practice(read_settings(), act))
+    note(
+        "Your second factor is asked for from now on. Keep these recovery codes: each is good once, without the device."
+    )
+
+
+@app.command(name="recovery-codes")
+def recovery_codes(
+    *, email: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False, code: Code = ""
+) -> None:
+    """Get new recovery codes, given another code of your second factor. The old ones are good for nothing any more."""
+    who = caller(email, token, password_stdin=password_stdin, code=code)
+
+    async def act(services: Services) -> tuple[str, ...]:
+        async with logged_in(services, who) as actor:
+            return await services.second_factors.renew_recovery_codes(actor, _another_code(who))
+
+    _print_codes(in_practice(read_settings(), act))
+    note("Keep these recovery codes: each is good once, without the device.")
+
+
+@app.command(name="remove-second-factor")
+def remove_second_factor(
+    *, email: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False, code: Code = ""
+) -> None:
+    """Give your second factor up, given another code of it. All your other sessions end."""
+    who = caller(email, token, password_stdin=password_stdin, code=code)
+
+    async def act(services: Services) -> None:
+        async with logged_in(services, who) as actor:
+            await services.second_factors.remove(actor, _another_code(who))
+
+    in_practice(read_settings(), act)
+    note("Your second factor is removed.")
+
+
+@app.command()
+def sessions(
+    *, email: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False, code: Code = ""
+) -> None:
+    """List where you are logged in; this command itself is one of them."""
+    settings = read_settings()
+    who = caller(email, token, password_stdin=password_stdin, code=code)
+
+    async def act(services: Services) -> tuple[tuple[Session, ...], SessionId | None]:
+        async with logged_in(services, who) as actor:
+            return await services.open_sessions.list_own(actor), actor.session
+
+    found, current = in_practice(settings, act)
+    results().print(sessions_table(found, settings.practice_time_zone, current))
+
+
+@app.command(name="end-session")
+def end_session(
+    *,
+    session: Annotated[
+        UUID | None,
+        typer.Argument(help="Which, as `clarity me sessions` lists it; by default all.", show_default=False),
+    ] = None,
+    email: AsEmail = "",
+    token: Token = "",
+    password_stdin: PasswordFromStdin = False,
+    code: Code = "",
+) -> None:
+    """End one of your sessions, or all of them."""
+    who = caller(email, token, password_stdin=password_stdin, code=code)
+
+    async def act(services: Services) -> int:
+        async with logged_in(services, who) as actor:
+            if session is None:
+                return await services.open_sessions.end_others(actor)
+            await services.open_sessions.end_own(actor, SessionId(session))
+            return 1
+
+    ended = in_practice(read_settings(), act)
+    note(f"Ended {ended} {'session' if ended == 1 else 'sessions'}.")
+
+
+def sessions_table(found: tuple[Session, ...], zone: ZoneInfo, current: SessionId | None = None) -> Table:
+    """Return one row for each session, with the times of the practice."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for title in ("Session", "Opened", "Refreshed", "Second factor", "From"):
+        table.add_column(title, overflow="fold")
+    for session in found:
+        opened, refreshed = (
+            at.astimezone(zone).strftime("%Y-%m-%d %H:%M") for at in (session.created_at, session.refreshed_at)
+        )
+        this = " (this one)" if session.id == current else ""
+        given = "yes" if session.second_factor else ""
+        table.add_row(str(session.id), opened, refreshed, given, f"{session.client}{this}")
+    return table
+
+
+def _show(enrolment: Enrolment) -> None:
+    """Show the secret as a picture, if there is a terminal that can draw it, and as text."""
+    import segno
+
+    if sys.stderr.isatty() and (sys.stderr.encoding or "").lower().startswith("utf"):
+        segno.make_qr(enrolment.uri, error="l").terminal(out=sys.stderr, border=2, compact=True)
+    note(f"Scan this with an authenticator, or type the secret: {enrolment.secret}")
+    note(enrolment.uri)
+
+
+def _another_code(who: Caller) -> str:
+    """Ask for a code that is not the one that logging in has spent."""
+    if who.email:
+        note("Wait for the next code, or take a recovery code: logging in has spent the last one.")
+    return who.ask_code()
+
+
+def _print_codes(codes: tuple[str, ...]) -> None:
+    for code in codes:
+        typer.echo(code)
