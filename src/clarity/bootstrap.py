@@ -14,7 +14,9 @@ from uuid_utils.compat import uuid7
 from clarity.api import app as api
 from clarity.api.options import ApiOptions
 from clarity.application.accounts import AccountService
+from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
+from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.open_sessions import OpenSessionService
@@ -25,7 +27,7 @@ from clarity.application.research import ResearchService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
-from clarity.audit.encoding import Notary
+from clarity.audit.encoding import Notary, decode
 from clarity.audit.trail import GroupCommitTrail
 from clarity.cache.rates import MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
@@ -40,6 +42,7 @@ from clarity.security.blind_index import BlindIndex
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from clarity.security.keystore import open_store
+from clarity.security.machine_keys import MachineKeys
 from clarity.security.macs import AuditKeys
 from clarity.security.one_time_codes import OneTimeCodes
 from clarity.security.passwords import Passwords
@@ -107,6 +110,7 @@ def units_of_work(
         index=BlindIndex(keyring, region),
         new_id=uuid7,
         certify=Notary(keys.mac).certify,
+        decode=decode,
         query_mac=keys.query_mac,
         request_macs=keys.query_macs,
         now=clock,
@@ -142,6 +146,16 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             limits=limits,
             now=now,
         ),
+        break_glass=BreakGlassService(
+            begin=units.begin,
+            reading=units.reading,
+            cursors=cursors,
+            limits=limits,
+            now=now,
+            new_id=uuid7,
+            at_most=timedelta(minutes=settings.break_glass_minutes),
+            practice=settings.practice_name,
+        ),
         consents=ConsentService(units.begin, units.reading, now),
         research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(units.begin, units.reading, cursors, now),
@@ -168,6 +182,15 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             limits=limits,
             now=now,
             required=required,
+        ),
+        credentials=CredentialService(
+            begin=units.begin,
+            reading=units.reading,
+            keys=MachineKeys(),
+            cursors=cursors,
+            limits=limits,
+            now=now,
+            new_id=uuid7,
         ),
         imports=ImportService(begin=units.begin, now=now),
         demo=DemoService(begin=units.begin, reading=units.reading, accounts=accounts, now=now, new_id=uuid7),

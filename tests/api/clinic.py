@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,7 +13,9 @@ from httpx import ASGITransport, AsyncClient, Response
 from clarity.api.app import create_app
 from clarity.api.options import ApiOptions
 from clarity.api.patients.shapes import EXAMPLE
+from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
+from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.patients import PatientService
@@ -22,6 +25,7 @@ from clarity.application.research import ResearchService
 from clarity.application.services import Services
 from clarity.cache.rates import MemoryRateLimit
 from clarity.domain.access import Role
+from clarity.domain.break_glass import DEFAULT_MINUTES
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
@@ -29,6 +33,7 @@ from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from clarity.security.pseudonyms import ResearchPseudonyms
+from clarity.security.machine_keys import MachineKeys
 from clarity.security.tokens import AccessTokens
 from tests.builders import NOW, TODAY, a_practitioner, new_id
 from tests.fakes.accounts import ADDRESS, PASSWORD, FrontDoor
@@ -123,6 +128,12 @@ def code(problem: Response) -> str:
     return str(body["type"]).removeprefix("urn:clarity:problem:")
 
 
+def told(answer: Response) -> tuple[int, dict[str, str], bytes]:
+    """Return all that an answer tells but its own number and the time."""
+    headers = {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "date"}}
+    return answer.status_code, headers, answer.content
+
+
 def services(
     begin: BeginWork, reading: BeginReading, door: FrontDoor, keyring: Keyring, *, now: Clock = lambda: NOW
 ) -> Services:
@@ -137,6 +148,16 @@ def services(
             limits=limits,
             now=now,
         ),
+        break_glass=BreakGlassService(
+            begin=begin,
+            reading=reading,
+            cursors=cursors,
+            limits=limits,
+            now=now,
+            new_id=new_id,
+            at_most=timedelta(minutes=DEFAULT_MINUTES),
+            practice="Harbor Psychiatry",
+        ),
         consents=ConsentService(begin, reading, now),
         research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(begin, reading, cursors, now),
@@ -144,6 +165,15 @@ def services(
         sessions=replace(door.sessions, tokens=AccessTokens(keyring), limits=limits),
         open_sessions=door.open_sessions,
         second_factors=replace(door.second_factors, limits=limits),
+        credentials=CredentialService(
+            begin=begin,
+            reading=reading,
+            keys=MachineKeys(),
+            cursors=cursors,
+            limits=limits,
+            now=lambda: door.at,
+            new_id=new_id,
+        ),
         imports=ImportService(begin=begin, now=now),
         demo=DemoService(begin=begin, reading=reading, accounts=door.accounts, now=now, new_id=new_id),
         now=now,
@@ -166,7 +196,7 @@ async def opened_clinic(
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
-        yield services(practice.begin, practice.reading, door, keyring)
+        yield services(practice.begin, practice.reading, door, keyring, now=practice.clock)
 
     app = create_app(open_services, ApiOptions(today=lambda: TODAY, max_body_bytes=MOST_BYTES))
     clinic = Clinic(practice, door, app)

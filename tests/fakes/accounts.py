@@ -14,7 +14,7 @@ from clarity.application.ports import AccessClaims, BeginReading, BeginWork, Wor
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import Opened, SessionService
 from clarity.domain.access import Actor, Role
-from clarity.domain.accounts import Account, Credentials, Session
+from clarity.domain.accounts import Account, AccountStatus, Credentials, Session
 from clarity.domain.credentials import MachineCredential
 from clarity.domain.errors import (
     Conflict,
@@ -83,6 +83,10 @@ class MemoryAccountRepository:
     async def find_page(self, *, after: AccountId | None, at_most: int) -> list[Account]:
         found = sorted(account for account in self.staff.accounts if after is None or account > after)
         return [self.staff.accounts[account].account for account in found[:at_most]]
+
+    async def find_active(self, role: Role) -> list[AccountId]:
+        accounts = (one.account for one in self.staff.accounts.values())
+        return sorted(one.id for one in accounts if one.role is role and one.status is AccountStatus.ACTIVE)
 
     async def add(self, credentials: Credentials) -> Account:
         self.ledger.stamp()

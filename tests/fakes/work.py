@@ -16,9 +16,10 @@ from tests.fakes.accounts import (
     MemorySessionRepository,
     MemoryStaff,
 )
+from tests.fakes.break_glass import MemoryBreakGlassRepository
 from tests.fakes.consents import MemoryConsentRepository
-from tests.fakes.outbox import MemoryLinkRepository, MemoryOutbox
 from tests.fakes.credentials import MemoryCredentialRepository
+from tests.fakes.outbox import MemoryLinkRepository, MemoryOutbox
 from tests.fakes.patients import (
     MemoryIdempotencyKeys,
     MemoryPatientRepository,
@@ -43,7 +44,8 @@ class MemoryTrail:
 class MemoryWork:
     """`Work` over memory."""
 
-    def __init__(self, tables: MemoryTables, staff: MemoryStaff, ledger: Ledger) -> None:
+    def __init__(self, tables: MemoryTables, staff: MemoryStaff, ledger: Ledger, trail: MemoryTrail) -> None:
+        self._trail = trail
         self._tables = tables
         self._staff = staff
         self._ledger = ledger
@@ -55,6 +57,10 @@ class MemoryWork:
     @cached_property
     def consents(self) -> MemoryConsentRepository:
         return MemoryConsentRepository(self._tables, self._ledger)
+
+    @cached_property
+    def break_glass(self) -> MemoryBreakGlassRepository:
+        return MemoryBreakGlassRepository(self._tables, self._ledger, lambda: self._trail.events)
 
     @cached_property
     def practitioners(self) -> MemoryPractitionerRepository:
@@ -107,7 +113,7 @@ class MemoryUnitsOfWork:
     async def begin(self) -> AsyncIterator[MemoryWork]:
         ledger, tables, staff = Ledger(), self.tables.copy(), self.staff.copy()
         try:
-            yield MemoryWork(tables, staff, ledger)
+            yield MemoryWork(tables, staff, ledger, self.trail)
             ledger.check()
         except BaseException as exc:
             ledger.fail(exc)
@@ -121,7 +127,7 @@ class MemoryUnitsOfWork:
         del snapshot
         ledger = Ledger()
         try:
-            yield MemoryWork(self.tables.copy(), self.staff.copy(), ledger)
+            yield MemoryWork(self.tables.copy(), self.staff.copy(), ledger, self.trail)
             ledger.check()
         except BaseException as exc:
             ledger.fail(exc)

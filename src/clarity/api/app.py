@@ -11,7 +11,17 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 import clarity
-from clarity.api import accounts, consents, health, open_sessions, practitioners, research, second_factors, sessions
+from clarity.api import (
+    accounts,
+    consents,
+    credentials,
+    health,
+    open_sessions,
+    practitioners,
+    research,
+    second_factors,
+    sessions,
+)
 from clarity.api.middleware import Answering, BodyLimit
 from clarity.api.options import ROOT, ApiOptions
 from clarity.api.patients import routes as patients
@@ -32,6 +42,7 @@ _TAGS = [
     {"name": "sessions", "description": "Log in, stay logged in, log out."},
     {"name": "me", "description": "Who is logged in."},
     {"name": "accounts", "description": "Who may log in, and as what. For administrators."},
+    {"name": "credentials", "description": "What machines show instead of logging in. For administrators."},
     {"name": "patients", "description": "Patient records, as far as the caller's role and ties reach."},
     {"name": "consents", "description": "What patients allowed in writing, and take back."},
     {"name": "research", "description": "Patients, de-identified, for researchers."},
@@ -102,6 +113,8 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         consents.router,
         research.router,
         practitioners.router,
+        credentials.of_accounts,
+        credentials.router,
         health.router,
     )
     for router in routers:

@@ -10,7 +10,9 @@ from starlette.exceptions import HTTPException
 
 from clarity.api.options import ApiOptions
 from clarity.application.accounts import AccountService
+from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
+from clarity.application.credentials import CredentialService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.patients import PatientService
 from clarity.application.practitioners import PractitionerService
@@ -29,7 +31,8 @@ _OUR_TAG = re.compile(r'"([1-9][0-9]{0,9})"', re.ASCII)
 _BEARER = HTTPBearer(
     scheme_name="accessToken",
     bearerFormat="JWT",
-    description="The `access_token` that `POST /api/v1/sessions` gives. It is good for some minutes; then refresh it.",
+    description="The `access_token` that `POST /api/v1/sessions` gives. It is good for some minutes; then refresh it. "
+    "Machines send their credential, which begins with `clarity_`, in its place.",
     auto_error=False,
 )
 
@@ -44,6 +47,10 @@ RunningServices = Annotated[Services, Depends(_services)]
 
 async def _patients(services: RunningServices) -> PatientService:
     return services.patients
+
+
+async def _break_glass(services: RunningServices) -> BreakGlassService:
+    return services.break_glass
 
 
 async def _consents(services: RunningServices) -> ConsentService:
@@ -74,7 +81,12 @@ async def _second_factors(services: RunningServices) -> SecondFactorService:
     return services.second_factors
 
 
+async def _credentials(services: RunningServices) -> CredentialService:
+    return services.credentials
+
+
 Patients = Annotated[PatientService, Depends(_patients)]
+BrokenGlass = Annotated[BreakGlassService, Depends(_break_glass)]
 Consents = Annotated[ConsentService, Depends(_consents)]
 Research = Annotated[ResearchService, Depends(_research)]
 Practitioners = Annotated[PractitionerService, Depends(_practitioners)]
@@ -82,6 +94,7 @@ Accounts = Annotated[AccountService, Depends(_accounts)]
 Sessions = Annotated[SessionService, Depends(_sessions)]
 OpenSessions = Annotated[OpenSessionService, Depends(_open_sessions)]
 SecondFactors = Annotated[SecondFactorService, Depends(_second_factors)]
+Credentials = Annotated[CredentialService, Depends(_credentials)]
 
 
 async def _request_id(request: Request) -> RequestId:
@@ -104,12 +117,24 @@ async def _access_token(
 AccessToken = Annotated[str, Depends(_access_token)]
 
 
-async def _current_actor(token: AccessToken, sessions: Sessions, request_id: RequestIdDep) -> Actor:
-    return await sessions.resolve(token, request_id)
+async def _client_address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
-async def _enrolling_actor(token: AccessToken, sessions: Sessions, request_id: RequestIdDep) -> Actor:
-    return await sessions.resolve(token, request_id, enrolling=True)
+ClientAddress = Annotated[str, Depends(_client_address)]
+"""The address the connection came from, whatever headers say: no proxy is trusted."""
+
+
+async def _current_actor(
+    token: AccessToken, services: RunningServices, request_id: RequestIdDep, address: ClientAddress
+) -> Actor:
+    return await services.authenticate(token, request_id, address)
+
+
+async def _enrolling_actor(
+    token: AccessToken, services: RunningServices, request_id: RequestIdDep, address: ClientAddress
+) -> Actor:
+    return await services.authenticate(token, request_id, address, enrolling=True)
 
 
 CurrentActor = Annotated[Actor, Depends(_current_actor)]
@@ -118,13 +143,6 @@ CurrentActor = Annotated[Actor, Depends(_current_actor)]
 EnrollingActor = Annotated[Actor, Depends(_enrolling_actor)]
 """Whoever is logged in, be it with a password alone: for what leads to a second factor, and for logging out."""
 
-
-async def _client_address(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
-ClientAddress = Annotated[str, Depends(_client_address)]
-"""The address the connection came from, whatever headers say: no proxy is trusted."""
 
 UserAgent = Annotated[str, Header(alias="User-Agent", include_in_schema=False)]
 """What the client says that it is; nothing but its owner's memory depends on it."""

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from clarity.application.accounts import AccountService
+from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
+from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.open_sessions import OpenSessionService
@@ -14,6 +16,9 @@ from clarity.application.practitioners import PractitionerService
 from clarity.application.research import ResearchService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import SessionService
+from clarity.domain.access import Actor
+from clarity.domain.credentials import PREFIX
+from clarity.domain.ids import RequestId
 
 Probe = Callable[[], Awaitable[Mapping[str, bool]]]
 """Tells which of the things that are needed can be reached now."""
@@ -24,6 +29,7 @@ class Services:
     """Every use-case of a running practice, and the clock and ids it goes by."""
 
     patients: PatientService
+    break_glass: BreakGlassService
     consents: ConsentService
     research: ResearchService
     practitioners: PractitionerService
@@ -31,8 +37,18 @@ class Services:
     sessions: SessionService
     open_sessions: OpenSessionService
     second_factors: SecondFactorService
+    credentials: CredentialService
     imports: ImportService
     demo: DemoService
     now: Clock
     new_id: NewId
     ready: Probe
+
+    async def authenticate(self, bearer: str, request: RequestId, address: str, *, enrolling: bool = False) -> Actor:
+        """Return who asks with an access token, or with the credential of a machine: the beginning tells which.
+
+        Raises `Unauthenticated` alike if it does not hold. A machine enrols nothing, and needs no second factor.
+        """
+        if bearer.startswith(PREFIX):
+            return await self.credentials.resolve(bearer, request, address)
+        return await self.sessions.resolve(bearer, request, enrolling=enrolling)

@@ -10,6 +10,8 @@ from limits import parse
 from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 
+from clarity.application.break_glass import BREAK_GLASS
+from clarity.application.credentials import FAILURES_FROM_ADDRESS
 from clarity.application.second_factors import CODES_OF_ACCOUNT, PASSWORDS_AGAIN
 from clarity.application.sessions import (
     ATTEMPTS_ON_ACCOUNT,
@@ -25,12 +27,15 @@ RULES = {
     ATTEMPTS_ON_ACCOUNT: "20 per 5 minutes",
     LOG_INS_FROM_ADDRESS: "60 per minute",
     REFRESHES_FROM_ADDRESS: "300 per minute",
+    FAILURES_FROM_ADDRESS: "60 per minute",
     REFUSALS_TOLD: "1 per minute",
     # Three of a million codes are good at a time, so whoever has the password needs about a year for an even chance,
     # and is in the trail all the while (ADR 0018).
     CODES_OF_ACCOUNT: "30 per hour",
     PASSWORDS_AGAIN: "10 per 5 minutes",
     "ssn-search": "30 per minute",
+    # More than a night in an emergency room needs, and too few to leaf through the practice.
+    BREAK_GLASS: "20 per hour",
 }
 
 COUNTERS = 2**14

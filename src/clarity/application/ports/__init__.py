@@ -4,9 +4,9 @@ from clarity.application.ports.accounts import AccountRepository, SessionReposit
 from clarity.application.ports.basics import Clock, NewId
 from clarity.application.ports.break_glass import BreakGlassRepository, QueuePlace
 from clarity.application.ports.consents import ConsentRepository
+from clarity.application.ports.credentials import CredentialRepository, MachineKeys
 from clarity.application.ports.links import LinkRepository, LinkTokens
 from clarity.application.ports.outbox import Letter, Outbox, Postman
-from clarity.application.ports.credentials import CredentialRepository, MachineKeys
 from clarity.application.ports.patients import PatientFilter, PatientRepository, Revision
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.research import Pseudonyms

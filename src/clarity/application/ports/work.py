@@ -8,9 +8,9 @@ from uuid import UUID
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
 from clarity.application.ports.break_glass import BreakGlassRepository
 from clarity.application.ports.consents import ConsentRepository
+from clarity.application.ports.credentials import CredentialRepository
 from clarity.application.ports.links import LinkRepository
 from clarity.application.ports.outbox import Outbox
-from clarity.application.ports.credentials import CredentialRepository
 from clarity.application.ports.patients import PatientRepository
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.second_factors import SecondFactorRepository
