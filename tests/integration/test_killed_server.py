@@ -3,9 +3,7 @@
 import asyncio
 import json
 import random
-import re
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -35,43 +33,13 @@ from clarity.persistence.idempotency import IdempotencyKeyRow
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.patients.tables import PatientIdentifierRow, PatientRow
 from clarity.upkeep import make_keys
+from tests.serving import Clinic
 from tests.shells import PASSWORD, surroundings
 
 _EMAIL = "desk@clinic.example"
 _CLIENTS = 6
 _PATCHES = 2
 _SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Clinic:
-    """A practice in a folder of its own, and the database it keeps its records in."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-        """Serve in a process of its own while the block runs, or until that ends it; yield it and its address."""
-        log = self.folder / "log"
-        with log.open("w") as output:
-            server = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "clarity", "serve", "--port", "0"),
-                cwd=self.folder,
-                env=self.environment,
-                stdout=output,
-                stderr=output,  # not a pipe: the load would fill it, and the server would wait for somebody to read
-            )
-        try:
-            async with asyncio.timeout(_SECONDS):
-                while not (found := re.search(r"Serving on (\S+);", log.read_text())) and server.returncode is None:
-                    await asyncio.sleep(0.02)
-            assert found, log.read_text()
-            yield server, found[1]
-        finally:
-            if server.returncode is None:
-                server.kill()
-                await server.wait()
 
 
 @pytest.fixture
@@ -274,7 +242,7 @@ async def test_a_server_that_is_told_to_stop_answers_what_it_began(clinic: Clini
     stored = await Stored.of(database)
     assert_whole(stored)
     assert stored.patients == {UUID(answered["id"]): 1}
-    assert "Traceback" not in (clinic.folder / "log").read_text()
+    assert "Traceback" not in (clinic.folder / "log-0").read_text()
 
 
 async def _nobody_listens(host: str | None, port: int | None) -> None:

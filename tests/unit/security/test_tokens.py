@@ -104,6 +104,25 @@ def test_a_token_expires_by_the_time_passed_in(tokens: AccessTokens) -> None:
     assert short.read(short.issue(ACCOUNT, SESSION, NOON), NOON).expires_at == NOON + 5 * SECOND
 
 
+def test_a_token_from_the_future_is_refused(tokens: AccessTokens) -> None:
+    tokens.read(tokens.issue(ACCOUNT, SESSION, NOON + timedelta(minutes=1)), NOON)
+    refused(tokens, tokens.issue(ACCOUNT, SESSION, NOON + timedelta(minutes=1, seconds=1)), NOON)
+
+
+@pytest.mark.parametrize("purpose", set(Purpose) - {Purpose.TOKEN})
+def test_a_key_for_another_purpose_signs_no_token(keyring: Keyring, tokens: AccessTokens, purpose: Purpose) -> None:
+    claims = content_of(tokens.issue(ACCOUNT, SESSION, NOON), 1)
+    for kid in ("1", str(purpose), f"{purpose}/1", f"{purpose}:1", f"../{purpose}/1"):
+        header = {"alg": "HS256", "kid": kid, "typ": "at+jwt"}
+        refused(tokens, signed(keyring.secret(purpose), header, claims))
+
+
+def test_a_refresh_token_is_no_access_token(tokens: AccessTokens) -> None:
+    refused(tokens, new_refresh_token())
+    refused(tokens, f"{new_refresh_token()}.{new_refresh_token()}")
+    refused(tokens, ".".join(new_refresh_token() for _ in range(3)))
+
+
 def test_an_expired_token_says_so(tokens: AccessTokens) -> None:
     with pytest.raises(Unauthenticated, match="expired"):
         tokens.read(tokens.issue(ACCOUNT, SESSION, NOON), NOON + timedelta(hours=1))
@@ -202,6 +221,9 @@ def test_a_token_of_another_type_is_refused(tokens: AccessTokens, key: bytes, ty
         {"exp": 1e300},
         {"exp": -(10**18)},
         {"exp": [1]},
+        {"iat": "long ago"},
+        {"iat": [1]},
+        {"iat": 1e300},
         {"jti": 7},
     ],
 )
