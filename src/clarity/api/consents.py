@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from clarity.api.dependencies import Consents, CurrentActor, IdempotencyKey, RunningServices
 from clarity.api.problems import documented
 from clarity.api.routing import router_of
-from clarity.api.wire import Day, Instant, Json, Received, Wire, fault
+from clarity.api.wire import Day, Instant, Json, Received, Wire
 from clarity.application.patients import RepeatKey
 from clarity.domain.access import Consent, ConsentRegister, Purpose
 from clarity.domain.errors import Conflict, NotFound, ReusedKey
@@ -24,31 +25,20 @@ _BODY = documented(HTTPException(413), HTTPException(415))
 _ETAG: dict[str, Any] = {
     "headers": {"ETag": {"description": "The version of the patient's consents.", "schema": {"type": "string"}}}
 }
-_PURPOSES = {purpose.name.lower().replace("_", "-"): purpose for purpose in Purpose}
-
 router = router_of("patients/{patient_id}/consents")
 router.tags = ["consents"]
 
 
-def _purpose(value: object) -> Purpose:
-    if isinstance(value, Purpose):
-        return value
-    if not isinstance(value, str) or value not in _PURPOSES:
-        raise fault(f"must be one of {', '.join(_PURPOSES)}")
-    return _PURPOSES[value]
+class PurposeName(StrEnum):
+    """A purpose of use (HL7 v3 PurposeOfUse), in words."""
 
+    TREATMENT = "treatment"
+    OPERATIONS = "operations"
+    PATIENT_REQUEST = "patient-request"
+    RESEARCH = "research"
+    SYSTEM_ADMINISTRATION = "system-administration"
+    EMERGENCY = "emergency"
 
-def _written(purpose: Purpose) -> str:
-    return purpose.name.lower().replace("_", "-")
-
-
-PurposeText = Annotated[
-    Purpose,
-    PlainValidator(_purpose),
-    PlainSerializer(_written, return_type=str),
-    WithJsonSchema({"type": "string", "enum": list(_PURPOSES)}),
-]
-"""A purpose of use (HL7 v3 PurposeOfUse), in words."""
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
@@ -58,7 +48,7 @@ class ConsentFields(Wire):
 
     labels: Annotated[tuple[Label, ...], Field(max_length=MAX_ITEMS)]
     """The records that it covers, by their label: `part2`, or `psychotherapy`, which takes a consent of its own."""
-    purposes: Annotated[tuple[PurposeText, ...], Field(max_length=MAX_ITEMS)]
+    purposes: Annotated[tuple[PurposeName, ...], Field(max_length=MAX_ITEMS)]
     """What the records may be used for. Clinicians and nurses act for `treatment`."""
     from_whom: Text
     """Who may disclose, as the document has it (42 CFR 2.31(a)(2))."""
@@ -110,6 +100,7 @@ class ConsentIn(ConsentFields, Received):
     def consent(self, consent: ConsentId, at: datetime) -> Callable[[UUID], Consent]:
         """Return what makes the consent described, as recorded by an account at an instant."""
         content = self.content()
+        content["purposes"] = tuple(Purpose[name.name] for name in self.purposes)
 
         def by(account: UUID) -> Consent:
             return Consent(id=consent, recorded_at=at, recorded_by=account, **content)
@@ -130,9 +121,9 @@ class ConsentOut(ConsentFields):
                     "ends_with": "",
                     "recorded_at": "2026-03-14T09:26:53Z",
                     "recorded_by": "019a9d5c-2b6f-7d11-8f0a-13c5d7e9b2a6",
-                    "withdrawn_at": None,
-                    "withdrawn_by": None,
-                    "in_force": True,
+                    "withdrawn_at": "2026-05-02T15:04:05Z",
+                    "withdrawn_by": "019a9d5c-2b6f-7d11-8f0a-13c5d7e9b2a6",
+                    "in_force": False,
                 }
             ]
         }
@@ -152,6 +143,7 @@ class ConsentOut(ConsentFields):
     def of(cls, consent: Consent, now: datetime) -> Self:
         """Return the shape of `consent` at an instant."""
         content = {name: getattr(consent, name) for name in cls.model_fields if name != "in_force"}
+        content["purposes"] = tuple(PurposeName[purpose.name] for purpose in consent.purposes)
         return cls(in_force=consent.holds_at(now), **content)
 
 

@@ -33,11 +33,11 @@ class ResearchSubjectOut(Wire):
                     "ethnicity": ["not-hispanic-or-latino"],
                     "state": "MA",
                     "zip3": "021",
-                    "deceased": False,
+                    "deceased": True,
                     "birth_year": 1984,
-                    "discharge_year": None,
-                    "death_year": None,
-                    "days_from_discharge_to_death": None,
+                    "discharge_year": 2023,
+                    "death_year": 2025,
+                    "days_from_discharge_to_death": 512,
                 }
             ]
         }

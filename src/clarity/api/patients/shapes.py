@@ -33,6 +33,7 @@ from clarity.api.people import (
 from clarity.api.wire import Day, Limit, PageOut, PartialDateText, Received, Wire, fault, renamed
 from clarity.application.pages import MAX_PAGE
 from clarity.application.ports import PatientFilter, Revision
+from clarity.domain.access import PART2_NOTICE
 from clarity.domain.errors import Invalid
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
@@ -74,7 +75,13 @@ SHOWN: dict[str, Any] = {
     "age": 40,
     "discharged": "2026-03-14",
     "care_team": ["019a9d5c-41aa-7d02-8f7c-5e2b9c6d1a08"],
-    "notice": None,
+    "label": "part2",
+    "notice": {
+        "text": PART2_NOTICE,
+        "consent": "019a9d5c-60b1-7e52-9a4c-77d0a2b1c3e4",
+        "scope": "Records of my substance use treatment · from Harbor Recovery Program · to My treating providers"
+        " · for treatment · until 2027-03-14T00:00:00+00:00",
+    },
 }
 
 
