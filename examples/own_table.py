@@ -1,6 +1,9 @@
-"""A table of one's own: the devices that patients wear, sealed under the patient's key, found by serial number."""
+"""A table of one's own: the devices that patients wear, sealed under the patient's key, found by serial number.
 
-from dataclasses import dataclass, field
+A device may have any label: the policy decides on it as it does on a patient's record.
+"""
+
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -8,11 +11,13 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from clarity.application.admission import admit
+from clarity.application.admission import Admitted, admit, admit_each
 from clarity.domain.access import Action, Actor
+from clarity.domain.audit import Attempt
+from clarity.domain.errors import NotFound
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId
-from clarity.domain.records import Resource, Sealed
+from clarity.domain.records import Label, Notice, Resource, Sealed
 from clarity.persistence.identifiers import IdentifierTable, identifier_rules
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.records import SealedTable, Written, as_stored
@@ -50,6 +55,8 @@ class Device:
     patient: PatientId
     serial: str = field(repr=False)
     model: str = field(default="", repr=False)
+    label: Label = field(default=Label.NORMAL, repr=False)
+    notice: Notice | None = field(default=None, repr=False)
 
 
 def serial_term(serial: str) -> IndexTerm:
@@ -61,7 +68,8 @@ class Devices:
     """The devices. Whoever may see a patient's record may see them, whoever may change it may add one."""
 
     def __init__(self, keyring: Keyring) -> None:
-        self.table = SealedTable(DeviceRow, Device, Resource.PATIENT, keyring, outside=frozenset({"id", "patient"}))
+        outside = frozenset({"id", "patient", "notice"})
+        self.table = SealedTable(DeviceRow, Device, Resource.PATIENT, keyring, outside=outside)
         self.serials = IdentifierTable(SerialRow, "device_id", BlindIndex(keyring), uuid7)
 
     async def add(self, work: SqlWork, actor: Actor, device: Device, at: datetime) -> None:
@@ -69,7 +77,8 @@ class Devices:
         admitted = admit(work, actor, Action.CHANGE, await work.patients.get(device.patient), at=at)
         admitted.attempt.ids = (device.id,)
         key = self.table.key_of(as_stored(admitted))
-        await self.table.insert(work.session, work.ledger, key, device.id, device, Written(status="active"))
+        written = Written(status="active", label=device.label)
+        await self.table.insert(work.session, work.ledger, key, device.id, device, written)
         await self.serials.change(work.session, device.id, before=(), after=[serial_term(device.serial)], version=1)
 
     async def find(self, work: SqlWork, actor: Actor, serial: str, at: datetime) -> Device:
@@ -79,6 +88,24 @@ class Devices:
         found = (
             Sealed(resource=Resource.PATIENT, id=uuid7(), patient=NOBODY) if row is None else self.table.record_of(row)
         )
-        record = as_stored(admit(work, actor, Action.VIEW, found, at=at))
+        return self.open(work, admit(work, actor, Action.VIEW, found, at=at))
+
+    async def list(self, work: SqlWork, actor: Actor, patient: PatientId, at: datetime) -> list[Device]:
+        """Return the devices of a patient that the actor may see: none, if the patient is not for them."""
+        attempt = work.note(Attempt(actor=actor, action=Action.LIST, at=at))
+        rows = await work.session.execute(self.table.fetched.where(DeviceRow.patient_id == patient))
+        devices = []
+        for admitted in admit_each(attempt, map(self.table.record_of, rows)):
+            try:
+                devices.append(self.open(work, admitted))
+            except NotFound:
+                continue  # its exact label hides it
+        return devices
+
+    def open(self, work: SqlWork, admitted: Admitted) -> Device:
+        """Return the device inside, with the notice that goes with it. Raises `NotFound` if its label forbids it."""
+        record = as_stored(admitted)
+        device = Device(id=record.id, patient=record.patient, **self.table.open(record))
+        shown = admitted.check_label(device.label, self.table.consents_of(record))
         work.ledger.disclose(Resource.PATIENT, record.id)
-        return Device(id=record.id, patient=record.patient, **self.table.open(record))
+        return replace(device, notice=shown.notice)
