@@ -24,7 +24,7 @@ from clarity.domain.access import ANONYMOUS, USUAL_PURPOSE, Action, Actor, Reaso
 from clarity.domain.accounts import Account, AccountStatus
 from clarity.domain.audit import Attempt
 from clarity.domain.credentials import MachineCredential, grantable, read_scopes
-from clarity.domain.errors import Conflict, StaleWrite, TooMany, Transient, Unauthenticated
+from clarity.domain.errors import Conflict, NotFound, StaleWrite, TooMany, Transient, Unauthenticated
 from clarity.domain.ids import AccountId, CredentialId, RequestId
 from clarity.domain.records import Resource
 
@@ -45,8 +45,9 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class CredentialService:
-    """The use-cases on credentials. Those on one raise `Forbidden` for everybody but administrators and the system.
+    """The use-cases on credentials. All but `resolve` raise `Forbidden` for all but administrators and the system.
 
+    An account is given by its id or its e-mail address.
     A credential acts as its account, in the role that the account has by then, and never beyond its own scopes.
     """
 
@@ -60,7 +61,7 @@ class CredentialService:
 
     @retrying
     async def issue(
-        self, actor: Actor, account_id: AccountId, *, name: str, scopes: Sequence[str], expires_in: timedelta
+        self, actor: Actor, which: AccountId | str, *, name: str, scopes: Sequence[str], expires_in: timedelta
     ) -> Issued:
         """Make a credential for the account of a machine, with `scopes` such as "patient:view".
 
@@ -70,7 +71,7 @@ class CredentialService:
         credential_id = CredentialId(self.new_id())
         async with self.begin() as work:
             attempt = self._attempt(work, actor, Action.REGISTER, credential_id)
-            account = await work.accounts.get(account_id)
+            account = await _find(work, which)
             attempt.patient = account.patient
             _require_machine(account)
             credential = MachineCredential(
@@ -91,19 +92,20 @@ class CredentialService:
 
     @retrying
     async def list(
-        self, actor: Actor, account_id: AccountId, *, cursor: str = "", at_most: int = 50
+        self, actor: Actor, which: AccountId | str, *, cursor: str = "", at_most: int = 50
     ) -> Page[MachineCredential]:
         """Return the credentials an account has or had, the newest first. Raises `NotFound` without such an account."""
-        context = b"credentials" + actor.id.bytes + account_id.bytes
+        context = b"credentials" + actor.id.bytes + str(which).encode()
         before = CredentialId(UUID(bytes=self.cursors.open(cursor, context))) if cursor else None
         size = page_size(at_most)
         async with self.reading(snapshot=True) as work:
             attempt = self._attempt(work, actor, Action.LIST)
-            attempt.patient = (await work.accounts.get(account_id)).patient
-            found = await work.credentials.find_page(account_id, before=before, at_most=size + 1)
+            account = await _find(work, which)
+            attempt.patient = account.patient
+            found = await work.credentials.find_page(account.id, before=before, at_most=size + 1)
             items = tuple(found[:size])
             attempt.ids = tuple(credential.id for credential in items)
-            count = await work.credentials.count(account_id)
+            count = await work.credentials.count(account.id)
         next_cursor = self.cursors.seal(items[-1].id.bytes, context) if len(found) > size else ""
         return Page(items=items, next_cursor=next_cursor, count=count)
 
@@ -181,6 +183,15 @@ class CredentialService:
         attempt = Attempt(actor=actor, action=action, at=self.now(), resource=Resource.CREDENTIAL, ids=credentials)
         require_right(work.note(attempt), action)
         return attempt
+
+
+async def _find(work: Work, which: AccountId | str) -> Account:
+    if not isinstance(which, str):
+        return await work.accounts.get(which)
+    found = await work.accounts.find_by_email(which)
+    if found is None:
+        raise NotFound
+    return found.account
 
 
 def _require_machine(account: Account) -> None:

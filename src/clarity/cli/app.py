@@ -12,6 +12,7 @@ from clarity import __version__
 from clarity.cli import (
     accounts,
     consents,
+    credentials,
     demo,
     doctor,
     imports,
@@ -20,6 +21,7 @@ from clarity.cli import (
     migrate,
     patients,
     policy,
+    practitioners,
     research,
     serve,
     sessions,
@@ -63,7 +65,9 @@ app.add_typer(patients.app, name="patient")
 app.add_typer(consents.app, name="consent")
 app.add_typer(research.app, name="research")
 accounts.app.command(name="remove-second-factor")(sessions.remove_second_factor)
+app.add_typer(practitioners.app, name="practitioner")
 app.add_typer(accounts.app, name="account")
+app.add_typer(credentials.app, name="credential")
 app.add_typer(sessions.app, name="session")
 app.add_typer(me.app, name="me")
 app.add_typer(keys.app, name="keys")

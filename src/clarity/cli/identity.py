@@ -103,10 +103,10 @@ async def _opened(services: Services, who: Caller, request: RequestId) -> Opened
 
 async def _bearer_of(services: Services, token: str, request: RequestId, *, enrolling: bool) -> Actor:
     try:
-        return await services.sessions.resolve(token, request, enrolling=enrolling)
+        return await services.authenticate(token, request, _HERE, enrolling=enrolling)
     except SecondFactorMissing:
         raise SecondFactorMissing(
             "your role needs a second factor: enrol one with `clarity me enrol --as EMAIL`, or log in with it"
         ) from None
     except Unauthenticated:
-        raise Unauthenticated("this access token does not hold, or not any more; log in again") from None
+        raise Unauthenticated("this token does not hold, or not any more") from None
