@@ -13,7 +13,6 @@ from clarity.domain.access import (
     Actor,
     Consent,
     Decision,
-    Purpose,
     Reason,
     Relation,
     Scope,
@@ -60,6 +59,11 @@ class Admitted:
         """The care team that the policy saw."""
         return self.record.standing.care_team if self.record.standing is not None else frozenset()
 
+    @property
+    def guarded(self) -> bool:
+        """Whether the record has a label other than normal, as far as the policy saw."""
+        return self.record.standing is not None and self.record.standing.guarded
+
     def check_label(self, label: Label, consents: Callable[[], Iterable[Consent]]) -> Shown:
         """Ask the policy again now that the exact label is known; raises `NotFound` if it says no.
 
@@ -77,7 +81,7 @@ class Admitted:
 
     def shown(self, label: Label, decision: Decision) -> Shown:
         """Return what goes out of what the policy allowed, and let the trail say how it was reached."""
-        _note_emergency(self.attempt, decision)
+        _note_emergency(self.attempt, self.record, decision)
         return Shown(decision.fields, _notice_of(label, decision))
 
     def withheld(self, reason: Reason) -> Attempt:
@@ -106,21 +110,17 @@ def admit(work: Notebook, actor: Actor, action: Action, record: Sealed, *, at: d
 
     Raises `NotFound` if the record does not exist or is not for `actor`: the two are never told apart.
     """
-    attempt = work.note(
-        Attempt(
-            actor=actor,
-            action=action,
-            at=at,
-            resource=record.resource,
-            patient=record.patient,
-            ids=(record.id,),
-        )
-    )
+    return admit_to(work.note(Attempt(actor=actor, action=action, at=at, resource=record.resource)), record)
+
+
+def admit_to(attempt: Attempt, record: Sealed) -> Admitted:
+    """Ask the policy about an attempt that was noted before the record was found. Raises as `admit` does."""
+    attempt.patient, attempt.ids = record.patient, (record.id,)
     decision = decide(_scope_of(attempt, record), record)
     if not decision.allowed:
         attempt.refuse(decision.reason)
         raise NotFound
-    _note_emergency(attempt, decision)
+    _note_emergency(attempt, record, decision)
     attempt.fields = int(decision.fields)
     return Admitted(record, attempt, decision.fields)
 
@@ -161,14 +161,21 @@ def require_right(attempt: Attempt, action: Action, *, own: bool = False) -> Non
         raise Forbidden
 
 
+def require_also(admitted: Admitted, action: Action) -> None:
+    """Raise `Forbidden`, and refuse the attempt, unless its actor may do `action` to the admitted record too."""
+    scope = replace(_scope_of(admitted.attempt, admitted.record), action=action)
+    if not decide(scope, admitted.record).allowed:
+        admitted.attempt.refuse(Reason.NO_SUCH_RIGHT)
+        raise Forbidden
+
+
 def _scope_of(attempt: Attempt, record: Sealed) -> Scope:
     return scope_of(attempt.actor, attempt.action, record.resource, at=attempt.at)
 
 
-def _note_emergency(attempt: Attempt, decision: Decision) -> None:
-    """Let the trail say that one record was reached by breaking the glass, and not by a tie."""
-    if decision.by_emergency and attempt.patient is not None:
-        attempt.actor = replace(attempt.actor, purpose=Purpose.EMERGENCY)
+def _note_emergency(attempt: Attempt, record: Sealed, decision: Decision) -> None:
+    if decision.by_emergency:
+        attempt.reached_in_emergency(record.id, record.patient)
 
 
 def _notice_of(label: Label, decision: Decision) -> Notice | None:

@@ -12,6 +12,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 
 from clarity.application.break_glass import BREAK_GLASS
 from clarity.application.credentials import FAILURES_FROM_ADDRESS
+from clarity.application.passwords import LINKS_FROM_ADDRESS, RESETS_FROM_ADDRESS, RESETS_OF_ACCOUNT
 from clarity.application.second_factors import CODES_OF_ACCOUNT, PASSWORDS_AGAIN
 from clarity.application.sessions import (
     ATTEMPTS_ON_ACCOUNT,
@@ -33,6 +34,10 @@ RULES = {
     # and is in the trail all the while (ADR 0018).
     CODES_OF_ACCOUNT: "30 per hour",
     PASSWORDS_AGAIN: "10 per 5 minutes",
+    # Nobody's mailbox is flooded, and whoever asks for somebody else's link takes no more than an hour of theirs.
+    RESETS_OF_ACCOUNT: "4 per hour",
+    RESETS_FROM_ADDRESS: "30 per 10 minutes",
+    LINKS_FROM_ADDRESS: "60 per minute",
     "ssn-search": "30 per minute",
     # More than a night in an emergency room needs, and too few to leaf through the practice.
     BREAK_GLASS: "20 per hour",

@@ -147,6 +147,7 @@ _REASONS: tuple[tuple[type[BaseException], Reason], ...] = (
     (errors.DuplicateIdentifier, Reason.DUPLICATE),
     (errors.DuplicateEmail, Reason.DUPLICATE),
     (errors.PractitionerHasAccount, Reason.DUPLICATE),
+    (errors.Retained, Reason.RETAINED),
     (errors.Conflict, Reason.CONFLICT),
     (errors.StaleWrite, Reason.STALE),
     (errors.CannotOpen, Reason.CANNOT_OPEN),

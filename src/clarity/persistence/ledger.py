@@ -61,7 +61,7 @@ class Ledger:
 
     def events(self, new_id: NewId) -> list[AuditEvent]:
         """Return the attempts as the trail takes them."""
-        return [_event_of(attempt, EventId(new_id())) for attempt in self.attempts]
+        return [_event_of(part, EventId(new_id())) for attempt in self.attempts for part in attempt.parts()]
 
 
 def _event_of(attempt: Attempt, event: EventId) -> AuditEvent:
