@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
@@ -23,7 +24,19 @@ from clarity.persistence.engine import Database
 from clarity.persistence.patients.tables import PatientRow
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, the_operator
+from tests.fakes.patients import MemoryTables
 from tests.fakes.work import MemoryUnitsOfWork
+
+
+@dataclass(slots=True)
+class MovingClock:
+    """A clock that stands still until it is moved."""
+
+    at: datetime = NOW
+
+    def __call__(self) -> datetime:
+        """Return the time by it."""
+        return self.at
 
 
 @dataclass(slots=True)
@@ -40,6 +53,7 @@ class Practice:
     refuse_events: Callable[[], None]
     broken: Callable[[PatientId], Awaitable[None]]
     database: Database | None = None
+    clock: MovingClock = field(default_factory=MovingClock)
 
     async def stored(self, patient: Patient) -> Patient:
         """Register a patient as the operator and return them as stored."""
@@ -77,7 +91,8 @@ async def events_in(database: Database) -> list[AuditEvent]:
 
 def memory_practice() -> Practice:
     """Return a practice that keeps everything in dictionaries."""
-    units = MemoryUnitsOfWork()
+    clock = MovingClock()
+    units = MemoryUnitsOfWork(MemoryTables(clock=clock))
 
     async def events() -> list[AuditEvent]:
         return list(units.trail.events)
@@ -88,7 +103,7 @@ def memory_practice() -> Practice:
     async def broken(patient: PatientId) -> None:
         units.tables.broken |= {patient}
 
-    return Practice(units.begin, units.reading, events, refuse_events, broken)
+    return Practice(units.begin, units.reading, events, refuse_events, broken, clock=clock)
 
 
 @asynccontextmanager
@@ -111,8 +126,9 @@ async def sql_practice(database: Database, keyring: Keyring) -> AsyncIterator[Pr
                 await session.execute(update(PatientRow).where(PatientRow.id == patient).values(sealed=altered))
                 await session.commit()
 
-        units = units_of_work(database, keyring, switch)
-        yield Practice(units.begin, units.reading, events, refuse_events, broken, database)
+        clock = MovingClock()
+        units = units_of_work(database, keyring, switch, clock=clock)
+        yield Practice(units.begin, units.reading, events, refuse_events, broken, database, clock)
 
 
 @dataclass(slots=True)

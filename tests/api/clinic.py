@@ -18,6 +18,7 @@ from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
+from clarity.application.life import LifeService
 from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock
 from clarity.application.practitioners import PractitionerService
@@ -29,11 +30,12 @@ from clarity.domain.break_glass import DEFAULT_MINUTES
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
+from clarity.domain.retention import Retention
 from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
-from clarity.security.pseudonyms import ResearchPseudonyms
 from clarity.security.machine_keys import MachineKeys
+from clarity.security.pseudonyms import ResearchPseudonyms
 from clarity.security.tokens import AccessTokens
 from tests.builders import NOW, TODAY, a_practitioner, new_id
 from tests.fakes.accounts import ADDRESS, PASSWORD, FrontDoor
@@ -148,6 +150,7 @@ def services(
             limits=limits,
             now=now,
         ),
+        life=LifeService(begin, reading, cursors, Retention(), now, lambda: TODAY),
         break_glass=BreakGlassService(
             begin=begin,
             reading=reading,

@@ -6,10 +6,12 @@ from datetime import datetime
 from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown
-from clarity.application.ports import Answered, PatientFilter, Revision
+from clarity.application.ports import Answered, Clock, Held, PatientFilter, Revision
 from clarity.domain.access import Consent, ConsentRegister, Scope, decide
+from clarity.domain.break_glass import BreakGlass
 from clarity.domain.errors import (
     CannotOpen,
+    Conflict,
     DuplicateIdentifier,
     DuplicateMrn,
     DuplicateNpi,
@@ -18,12 +20,14 @@ from clarity.domain.errors import (
     UnauditedAccess,
 )
 from clarity.domain.identifiers import IndexKind, IndexTerm
-from clarity.domain.ids import PatientId, PractitionerId
-from clarity.domain.patients import Patient, PatientCard, PatientStatus
+from clarity.domain.ids import BreakGlassId, PatientId, PractitionerId
+from clarity.domain.patients import Patient, PatientCard, PatientStatus, Removal
 from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQuery
 from clarity.domain.records import Label, Resource, Sealed, Standing
+from clarity.domain.retention import Kept, Retention
 from clarity.persistence.ledger import Ledger
 from clarity.security.normalise import NORMALISERS
+from tests.builders import NOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,11 @@ class StoredVersion:
     author: UUID
     written_at: datetime
     written_by: UUID
-    deleted: bool = False
+
+    @property
+    def deleted(self) -> bool:
+        """Whether this version is a tombstone."""
+        return self.patient.removal is not None
 
 
 @dataclass(slots=True)
@@ -45,7 +53,8 @@ class MemoryTables:
     practitioners: dict[PractitionerId, Practitioner] = field(default_factory=dict)
     answered: dict[tuple[UUID, str], tuple[bytes, Answered]] = field(default_factory=dict)
     consents: dict[PatientId, ConsentRegister] = field(default_factory=dict)
-    emergencies: dict[PatientId, frozenset[UUID]] = field(default_factory=dict)
+    broken_glass: dict[BreakGlassId, BreakGlass] = field(default_factory=dict)
+    clock: Clock = lambda: NOW
     broken: frozenset[PatientId] = frozenset()
 
     def copy(self) -> "MemoryTables":
@@ -55,7 +64,8 @@ class MemoryTables:
             practitioners=dict(self.practitioners),
             answered=dict(self.answered),
             consents=dict(self.consents),
-            emergencies=dict(self.emergencies),
+            broken_glass=dict(self.broken_glass),
+            clock=self.clock,
             broken=self.broken,
         )
 
@@ -71,9 +81,16 @@ class MemoryTables:
                 author=stored.author,
                 guarded=patient.label is not Label.NORMAL,
                 deleted=stored.deleted,
-                emergencies=self.emergencies.get(patient.id, frozenset()),
+                emergencies=self.emergencies_of(patient.id),
             ),
             version=patient.version,
+        )
+
+    def emergencies_of(self, patient: PatientId) -> frozenset[UUID]:
+        """Return the accounts that broke the glass for a patient and still may see them, by the clock."""
+        now = self.clock()
+        return frozenset(
+            one.account for one in self.broken_glass.values() if one.patient == patient and one.holds_at(now)
         )
 
     def consents_of(self, patient: PatientId) -> Callable[[], tuple[Consent, ...]]:
@@ -156,9 +173,32 @@ class MemoryPatientRepository:
             shown = admitted.check_relabel(complete.label, consents, lose_sight=lose_sight)
         return _as_shown(self._replace(original, complete), shown)
 
-    async def delete(self, patient: Patient) -> None:
+    def kept(self, admitted: Admitted, rule: Retention) -> Kept:
+        stored = self.tables.patients[admitted.record.patient][admitted.record.version - 1]
+        return rule.of(stored.patient, stored.written_at)
+
+    async def remove(self, patient: Patient, removal: Removal) -> None:
         original, *_ = self._original_of(patient)
-        self._replace(original, original, deleted=True)
+        self._replace(original, replace(original, removal=removal, care_team=frozenset()))
+
+    async def restore(self, patient: Patient) -> Patient:
+        original, shown, _ = self._original_of(patient)
+        if original.removal is None:
+            raise Conflict("the record was not removed")
+        before = self.tables.patients[original.id][original.version - 2].patient
+        restored = replace(original, removal=None, care_team=before.care_team)
+        return _as_shown(self._replace(original, restored), shown)
+
+    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> tuple[list[Held], int]:
+        held = [
+            Held(patient=stored.patient.id, hold=stored.patient.legal_hold)
+            for stored in self._chosen(scope, PatientFilter())
+            if stored.patient.legal_hold is not None and stored.patient.id not in self.tables.broken
+        ]
+        page = [one for one in held if after is None or one.patient > after][:at_most]
+        for one in page:
+            self.ledger.disclose(Resource.PATIENT, one.patient)
+        return page, len(held)
 
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
         versions = self.tables.patients[admitted.record.patient]
@@ -201,14 +241,12 @@ class MemoryPatientRepository:
             raise StaleWrite
         return self._shown[patient.id]
 
-    def _replace(self, original: Patient, patient: Patient, *, deleted: bool = False) -> Patient:
+    def _replace(self, original: Patient, patient: Patient) -> Patient:
         stamp = self.ledger.stamp()
         saved = replace(patient, version=patient.version + 1)
         self._require_unique(saved)
         versions = self.tables.patients[saved.id]
-        now = StoredVersion(
-            patient=saved, author=versions[0].author, written_at=stamp.at, written_by=stamp.by, deleted=deleted
-        )
+        now = StoredVersion(patient=saved, author=versions[0].author, written_at=stamp.at, written_by=stamp.by)
         self.tables.patients[saved.id] = (*versions, now)
         changed = saved.changed_from(original)
         self.ledger.change(Resource.PATIENT, saved.id, version=saved.version, fields=int(changed))
@@ -218,10 +256,11 @@ class MemoryPatientRepository:
         mine = {_folded(term) for term in patient.terms if term.kind.unique}
         for versions in self.tables.patients.values():
             other = versions[-1]
-            if other.patient.id == patient.id or other.deleted:
+            if other.patient.id == patient.id:
                 continue
-            taken = mine & {_folded(term) for term in other.patient.terms}
-            if any(term and term.kind is IndexKind.MRN for term in taken):
+            theirs = {_folded(term) for term in other.patient.terms}
+            taken = {term for term in mine & theirs if term and (not other.deleted or term.kind is IndexKind.SOURCE)}
+            if any(term.kind is IndexKind.MRN for term in taken):
                 raise DuplicateMrn
             if taken:
                 raise DuplicateIdentifier

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 import clarity
 from clarity.api import (
     accounts,
+    break_glass,
     consents,
     credentials,
     health,
@@ -45,6 +46,7 @@ _TAGS = [
     {"name": "credentials", "description": "What machines show instead of logging in. For administrators."},
     {"name": "patients", "description": "Patient records, as far as the caller's role and ties reach."},
     {"name": "consents", "description": "What patients allowed in writing, and take back."},
+    {"name": "break-glass", "description": "Access to one patient in an emergency, and its review."},
     {"name": "research", "description": "Patients, de-identified, for researchers."},
     {"name": "practitioners", "description": "Those who care for patients."},
     {"name": "health", "description": "For those who run the service."},
@@ -110,6 +112,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         second_factors.of_accounts,
         open_sessions.of_accounts,
         patients.router,
+        break_glass.router,
         consents.router,
         research.router,
         practitioners.router,

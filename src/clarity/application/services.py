@@ -9,6 +9,7 @@ from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
+from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, NewId
@@ -29,6 +30,7 @@ class Services:
     """Every use-case of a running practice, and the clock and ids it goes by."""
 
     patients: PatientService
+    life: LifeService
     break_glass: BreakGlassService
     consents: ConsentService
     research: ResearchService

@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from clarity.config.addresses import DatabaseAddress
+from clarity.domain.break_glass import DEFAULT_MINUTES, MAX_NAME
 from clarity.domain.errors import Misconfigured
 
 _SECRETS = Path("/run/secrets")
@@ -115,9 +116,11 @@ class Settings(BaseSettings):
         default_factory=lambda given: f"file:{given['data_dir']}/keys.json", pattern=r"^\w+:.+", repr=False
     )
 
+    practice_name: str = Field("this practice", pattern=r"\S", max_length=MAX_NAME)
     practice_time_zone: Annotated[ZoneInfo, BeforeValidator(_time_zone)] = ZoneInfo("UTC")
     practice_region: str = Field("US", pattern=r"^[A-Z]{2}$")
     retention_years: int = Field(10, ge=1)
+    break_glass_minutes: int = Field(DEFAULT_MINUTES, ge=5, le=480)
 
     access_token_ttl_seconds: int = Field(600, ge=10, le=86_400)
     stolen_passwords: Path | None = None
