@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from clarity.application.admission import admit
 from clarity.domain.access import OPERATOR, Action, Consent
@@ -61,3 +61,10 @@ async def withdrew(practice: Practice, patient: PatientId) -> None:
         register = work.consents.open(admit(work, the_operator(), Action.WITHDRAW, sealed, at=NOW))
         withdrawn = tuple(consent.withdraw(NOW, OPERATOR) for consent in register.consents)
         await work.consents.save(replace(register, consents=withdrawn))
+
+
+async def mended(database: Database, glass: UUID) -> None:
+    """Let the time of broken glass be over."""
+    async with database.turn(), database.writing() as session:
+        await session.execute(update(BreakGlassRow).where(BreakGlassRow.id == glass).values(expires_at=LONG_AGO))
+        await session.commit()

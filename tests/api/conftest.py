@@ -9,10 +9,12 @@ import pytest
 from clarity.api.patients.shapes import RegistrationIn
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient
+from clarity.persistence.engine import Database
 from clarity.security.keyring import Keyring
 from tests.api.clinic import WHOLE, Chart, Clinic, opened_clinic
+from tests.api.house import House, furnished
 from tests.builders import a_patient, new_id
-from tests.practice import Practice, memory_practice
+from tests.practice import Practice, memory_practice, sql_practice
 
 
 @pytest.fixture
@@ -48,3 +50,10 @@ async def charted(clinic: Clinic, patient: Patient) -> Chart:
     clinician, practitioner = await clinic.clinician()
     stored = await clinic.practice.stored(replace(patient, care_team=frozenset({practitioner.id})))
     return Chart(clinician, practitioner, stored)
+
+
+@pytest.fixture
+async def house(database: Database, keyring: Keyring) -> AsyncIterator[House]:
+    """Return a practice on each database, with somebody in each role and patients in every relation to them."""
+    async with sql_practice(database, keyring) as practice, opened_clinic(practice, keyring) as clinic:
+        yield await furnished(clinic)

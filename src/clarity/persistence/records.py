@@ -18,7 +18,7 @@ from clarity.domain.ids import PatientId
 from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
 from clarity.persistence.break_glass.tables import emergencies_of
 from clarity.persistence.care_team import care_team_of
-from clarity.persistence.consents.tables import register_of, with_consents
+from clarity.persistence.consents.tables import register_is_as, register_of, with_consents
 from clarity.persistence.history import RecordVersionRow, keep_version
 from clarity.persistence.keys import DataKeyRow, DataKeys, wrapped_key
 from clarity.persistence.ledger import Ledger
@@ -182,12 +182,16 @@ class SealedTable(Generic[Entity]):
     ) -> int:
         """Keep the version that was fetched, write `entity` as the next, and return its number.
 
-        Raises `StaleWrite` if somebody else did so meanwhile.
+        Raises `StaleWrite` if somebody else did so meanwhile, or if the record is guarded and the patient's consents
+        are not those that came with it any more.
         """
         stamp, key, version = ledger.stamp(), self.key_of(record), record.version + 1
         sealed = self.mapper.seal(key, entity, row=record.id, version=version)
         await session.execute(keep_version(self.rows, record.id, record.version, patient=self._patient))
         statement = update(self.rows).where(self.rows.id == record.id, self.rows.version == record.version)
+        if record.standing is not None and record.standing.guarded:
+            # What the policy decided may rest on a consent, which does not outlast its withdrawal meanwhile.
+            statement = statement.where(register_is_as(record.consents, record.patient))
         await write_one(session, statement.values(self._columns(stamp, key, sealed, version, written)))
         ledger.change(self.resource, record.id, version=version, sealed=sealed, fields=written.fields)
         return version

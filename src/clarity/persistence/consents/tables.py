@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Select, and_
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Select, and_, exists
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from clarity.domain.ids import PatientId
@@ -60,3 +60,9 @@ def register_of(row: Any, patient: PatientId) -> SealedRegister | None:
     if row.consents_wrapped is not None:
         wrapped = WrappedKey(patient, row.consents_generation, row.consents_kek_generation, row.consents_wrapped)
     return SealedRegister(patient, row.consents_version, row.consents_sealed, wrapped)
+
+
+def register_is_as(fetched: SealedRegister | None, patient: PatientId) -> ColumnElement[bool]:
+    """Return the condition that the patient's consents are those that were fetched, and none if none were."""
+    register = exists().where(ConsentRow.id == patient)
+    return ~register if fetched is None else register.where(ConsentRow.version == fetched.version)
