@@ -136,12 +136,6 @@ def told(answer: Response) -> tuple[int, dict[str, str], bytes]:
     return answer.status_code, headers, answer.content
 
 
-def told(answer: Response) -> tuple[int, dict[str, str], bytes]:
-    """Return all that an answer tells but its own number and the time."""
-    headers = {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "date"}}
-    return answer.status_code, headers, answer.content
-
-
 def services(
     begin: BeginWork, reading: BeginReading, door: FrontDoor, keyring: Keyring, *, now: Clock = lambda: NOW
 ) -> Services:
