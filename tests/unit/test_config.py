@@ -232,6 +232,9 @@ def test_what_is_safe_starts(monkeypatch: pytest.MonkeyPatch, safe: dict[str, st
         ("MIGRATION_DATABASE_URI", OWNER.replace("verify-full", "require"), "MIGRATION_DATABASE_URI: TLS does not"),
         ("MIGRATION_DATABASE_URI", OWNER.replace(SECRET, "postgres"), "MIGRATION_DATABASE_URI: the password"),
         ("DEBUG", "1", "DEBUG: turn it off"),
+        ("SECOND_FACTOR", "optional", "SECOND_FACTOR: must be required"),
+        ("SESSION_IDLE_MINUTES", "61", "SESSION_IDLE_MINUTES: at most 60"),
+        ("SESSION_TTL_HOURS", "25", "SESSION_TTL_HOURS: at most 24"),
         ("SQL_ECHO", "true", "SQL_ECHO: turn it off"),
         ("KEY_ROOT", "file:/nowhere/root.key", "KEY_ROOT: there is no file /nowhere/root.key"),
         ("KEY_STORE", "file:/nowhere/keys.json", "KEY_STORE: there is no file /nowhere/keys.json"),
@@ -246,6 +249,18 @@ def test_what_is_unsafe_refuses_the_start(
     assert said in str(refused.value)
     assert SECRET not in str(refused.value)
     loaded(monkeypatch, ENVIRONMENT="development").check_start()
+
+
+@pytest.mark.parametrize(
+    ("environment", "use"), [("development", "optional"), ("staging", "required"), ("production", "required")]
+)
+def test_a_second_factor_is_required_where_it_matters(
+    monkeypatch: pytest.MonkeyPatch, environment: str, use: str
+) -> None:
+    assert loaded(monkeypatch, ENVIRONMENT=environment).second_factor == use
+    assert loaded(monkeypatch, ENVIRONMENT=environment, SECOND_FACTOR="Required").second_factor == "required"
+    with pytest.raises(Misconfigured, match="SECOND_FACTOR"):
+        loaded(monkeypatch, SECOND_FACTOR="sometimes")
 
 
 def test_every_reason_is_named_at_once(monkeypatch: pytest.MonkeyPatch, safe: dict[str, str]) -> None:

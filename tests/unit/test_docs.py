@@ -221,6 +221,12 @@ def test_every_guard_names_its_place_and_a_test_that_holds_it() -> None:
             assert test in names_of_tests(ROOT / "tests" / path), f"{guard}: {path}::{test}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_every_test_that_is_named_is_there(document: Path) -> None:
+    for path, test in re.findall(r"`([\w/]+\.py)::(\w+)`", document.read_text()):
+        assert test in names_of_tests(ROOT / "tests" / path), f"{path}::{test}"
+
+
 def test_the_guards_that_can_be_removed_are_marked_and_held_by_the_same_test() -> None:
     marked = {
         (guard.removesuffix(" ✂"), place.strip("`"), held_by.strip("`"))

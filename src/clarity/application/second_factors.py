@@ -298,7 +298,7 @@ async def _spend(work: Work, proof: Proof, attempt: Attempt) -> None:
 
 
 def _told(account: AccountId) -> Message:
-    """Return the message to the holder, who may not be the one who changed it (ASVS 5.0, 6.3.6)."""
+    """Return the message to the holder, who may not be the one who changed it (ASVS 5.0, 6.3.7)."""
     return Message(to=account, kind=MessageKind.SECOND_FACTOR_CHANGED)
 
 
