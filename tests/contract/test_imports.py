@@ -2,20 +2,19 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from clarity.application.admission import admit
 from clarity.application.imports import BadInput, ImportService, Incoming, Taken, Tally
 from clarity.application.ports import PatientFilter
 from clarity.domain.access import Action, Reason, scope_of
 from clarity.domain.audit import Attempt, Outcome
 from clarity.domain.identifiers import Identifier, IndexKind, IndexTerm
-from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient
-from clarity.domain.practitioners import Practitioner
+from clarity.domain.practitioners import PROVIDER_TAXONOMY, Practitioner
 from clarity.domain.records import Label, Resource
-from tests.builders import NOW, TODAY, a_practitioner, the_operator
+from tests.builders import NOW, TODAY, a_practitioner, new_id, the_operator
 from tests.bundles import (
     MRN_SYSTEM,
     NPI_SYSTEM,
@@ -29,6 +28,7 @@ from tests.bundles import (
     incoming,
     urn,
 )
+from tests.lives import removed
 from tests.practice import Practice
 
 
@@ -305,17 +305,11 @@ async def test_a_patient_may_get_further_numbers(practice: Practice, imports: Im
 async def test_the_deleted_stay_deleted(practice: Practice, imports: ImportService) -> None:
     await take(imports, incoming(a_fhir_patient("ada", mrn="1")))
     ada = await imported(practice, "import|Patient/ada")
-    await deleted(practice, ada.id)
+    await removed(practice.begin, ada.id)
     bad = await refused(imports, incoming(a_fhir_patient("ada", mrn="1")))
     assert bad.problem == "this patient was deleted here, and an import does not bring them back"
     (event,) = [event for event in await practice.events() if event.outcome is Outcome.REFUSED]
     assert (event.action, event.reason, event.patient) == (Action.IMPORT, Reason.DELETED, ada.id)
-
-
-async def deleted(practice: Practice, patient: PatientId) -> None:
-    async with practice.begin() as work:
-        admitted = admit(work, the_operator(), Action.DELETE, await work.patients.get(patient), at=NOW)
-        await work.patients.delete(work.patients.open(admitted))
 
 
 async def test_nobody_is_imported_who_is_not_born_yet(practice: Practice, imports: ImportService) -> None:
@@ -340,3 +334,68 @@ async def test_two_imports_at_once_make_one_patient(practice: Practice, imports:
     assert sum(isinstance(outcome, Taken) for outcome in outcomes) == len(units), outcomes
     added = [outcome.patients.added for outcome in outcomes if isinstance(outcome, Taken)]
     assert (sum(added), await count(practice), len(await staff(practice))) == (1, 1, 1)
+
+
+def a_role(holder: Json, specialty: str = "Psychiatry", **more: Any) -> Json:
+    """Return a `PractitionerRole`; `holder` is the reference to who has it."""
+    return {
+        "resourceType": "PractitionerRole",
+        "id": str(new_id()),
+        "practitioner": holder,
+        "specialty": [{"coding": [{"system": PROVIDER_TAXONOMY, "code": "2084P0800X"}], "text": specialty}],
+        **more,
+    }
+
+
+async def specialties(practice: Practice) -> dict[str, str]:
+    """Return the specialties of all practitioners by their family names."""
+    return {one.name.family: str(one.specialty or "") for one in await staff(practice)}
+
+
+async def test_a_specialty_comes_with_the_role_of_a_practitioner(practice: Practice, imports: ImportService) -> None:
+    anna, carl = (
+        a_fhir_practitioner("anna", npi=VALID_NPI, family="Freud"),
+        a_fhir_practitioner("carl", family="Young"),
+    )
+    by_number = {"identifier": {"system": NPI_SYSTEM, "value": VALID_NPI}}
+    nobody = a_role({"reference": "Practitioner/nobody"})
+    left = a_role({"reference": "Practitioner/carl"}, active=False)
+    unit = incoming(anna, carl, a_role(by_number), nobody, left, a_role({"identifier": {"value": "x"}}), a_role({}))
+    assert (await take(imports, unit)).practitioners == Tally(added=2)
+    assert await specialties(practice) == {"Freud": "Psychiatry", "Young": ""}
+    assert (await take(imports, unit)).practitioners == Tally(unchanged=2)
+    later = incoming(a_role({"reference": "Practitioner/carl"}, "Nursing"))
+    assert (await take(imports, later)).practitioners == Tally()
+    assert await specialties(practice) == {"Freud": "Psychiatry", "Young": "Nursing"}
+    assert (await take(imports, unit)).practitioners == Tally(unchanged=2)
+    other = incoming(a_role({"reference": "Practitioner/carl"}, "Family medicine"))
+    assert (await take(imports, other)).practitioners == Tally(changed=1)
+
+
+async def test_another_source_fills_in_a_specialty_and_overwrites_none(
+    practice: Practice, imports: ImportService
+) -> None:
+    await practice.employed(a_practitioner(npi=VALID_NPI))
+    by_number = {"identifier": {"system": NPI_SYSTEM, "value": VALID_NPI}}
+    await take(imports, incoming(a_role(by_number, "Psychiatry")))
+    await take(imports, incoming(a_role(by_number, "Surgery")))
+    assert list((await specialties(practice)).values()) == ["Psychiatry"]
+
+
+async def test_an_import_takes_nobody_back_and_puts_nobody_on_a_team_who_was_sent_away(
+    practice: Practice, imports: ImportService
+) -> None:
+    unit = a_visit_of(a_fhir_patient("ada"), a_fhir_practitioner("anna"))
+    await take(imports, unit)
+    (anna,) = await staff(practice)
+    async with practice.begin() as work:
+        work.note(
+            Attempt(actor=the_operator(), action=Action.CHANGE, at=NOW, resource=Resource.PRACTITIONER, ids=(anna.id,))
+        )
+        await work.practitioners.save(replace(anna, active=False))
+    again = a_visit_of(a_fhir_patient("ada"), a_fhir_practitioner("anna"))
+    assert (await take(imports, again)).practitioners == Tally(unchanged=1)
+    assert not (await staff(practice))[0].active
+    await take(imports, a_visit_of(a_fhir_patient("bea"), a_fhir_practitioner("anna")))
+    assert (await imported(practice, "import|Patient/ada")).care_team == {anna.id}
+    assert (await imported(practice, "import|Patient/bea")).care_team == frozenset()

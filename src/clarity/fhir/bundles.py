@@ -84,6 +84,7 @@ class _Bundle:
             practitioners=tuple(one for one in everything if isinstance(one, IncomingPractitioner)),
             patients=tuple(one for one in everything if isinstance(one, IncomingPatient)),
             ties=tuple(one for one in everything if isinstance(one, IncomingTies)),
+            specialties=tuple(self._circle.specialties.settle()),
             unplaced={name: count for name, count in sorted(self._types.items()) if name not in PLACED},
         )
 

@@ -15,6 +15,7 @@ from clarity.fhir.patients import read_patient
 from clarity.fhir.practitioners import read_practitioner
 from clarity.fhir.references import Directory, Known, identity_of
 from clarity.fhir.resource_types import RESOURCE_TYPES
+from clarity.fhir.specialties import Specialties
 from clarity.fhir.strict import Check
 from clarity.fhir.ties import Ties
 
@@ -66,6 +67,7 @@ class Circle:
         self._is_large = is_large
         self._directory = Directory()
         self.ties = Ties(reading.system, self._directory)
+        self.specialties = Specialties(reading.system, self.ties.practitioner)
 
     @staticmethod
     def type_of(resource: bytes | Raw) -> str:
@@ -82,7 +84,9 @@ class Circle:
             known = self._identity(name, resource, full_url)
             self._directory.add_url(full_url, known)
             if name == "PractitionerRole":
-                self.ties.add_role(known, decode(resource, resources.PractitionerRole))
+                role = decode(resource, resources.PractitionerRole)
+                self.ties.add_role(known, role)
+                self.specialties.add(role, place)
             elif name == "Encounter":
                 self.ties.add_encounter(decode(resource, resources.Encounter), place)
             elif name == "CareTeam":

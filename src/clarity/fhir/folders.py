@@ -45,9 +45,12 @@ class Folder:
         self.found = len(files)
 
     def units(self) -> Iterator[Incoming | BadInput]:
-        """Read the files: practitioners, then patients, then what is said of patients who are not here."""
+        """Read the files: practitioners, their specialties, patients, and what is said of patients who are not here."""
         for file in self._files:
             yield from self._meet_all(file)
+        for specialty in self._circle.specialties.settle():
+            self.found += 1
+            yield Incoming(place=specialty.place, specialties=(specialty,))
         for bad in self._circle.ties.settle():
             self.found += 1
             yield bad

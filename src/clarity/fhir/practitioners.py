@@ -1,7 +1,7 @@
 """Practitioners as FHIR R4 resources.
 
 Lost on the way in: narrative, `meta`, birth dates, photos, qualifications, languages, all names but the one in
-use, and all identifiers but the National Provider Identifier.
+use, and all identifiers but the National Provider Identifier. The specialty comes from `PractitionerRole`.
 """
 
 from msgspec import Raw

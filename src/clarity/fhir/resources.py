@@ -150,11 +150,19 @@ class Reference(Element):
     reference: str = ""
 
 
+class RoleReference(Reference):
+    """A reference to a practitioner, who may be known by a number alone."""
+
+    identifier: Identifier | None = None
+
+
 class PractitionerRole(Element):
-    """The part somebody has in an organisation: read for the practitioner it stands for."""
+    """The part somebody has in an organisation: read for the practitioner it stands for, and their specialty."""
 
     id: str = ""
-    practitioner: Reference | None = None
+    active: bool | None = None
+    practitioner: RoleReference | None = None
+    specialty: tuple[CodeableConcept, ...] = ()
 
 
 class EncounterStatus(StrEnum):

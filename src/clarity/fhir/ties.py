@@ -81,6 +81,13 @@ class Ties:
         subject = self._settled.pop(source, None)
         return {} if subject is None else self._caregivers(subject)
 
+    def practitioner(self, text: str) -> IndexTerm | None:
+        """Return what finds the practitioner a reference leads to, or `None` if it leads to somebody else.
+
+        Raises `Invalid` if it leads to nobody. To be called when all has been read.
+        """
+        return self._practitioner(text)
+
     def rest(self) -> Iterator[IncomingTies | BadInput]:
         """Yield, once, those who care for patients that nobody has asked for with `of`."""
         while self._settled:

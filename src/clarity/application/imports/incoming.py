@@ -6,6 +6,7 @@ from typing import Protocol
 
 from clarity.domain.identifiers import IndexTerm
 from clarity.domain.patients import Patient
+from clarity.domain.people import Concept
 from clarity.domain.practitioners import Practitioner
 
 
@@ -87,6 +88,16 @@ class IncomingTies:
     place: Place
 
 
+@dataclass(frozen=True, slots=True)
+class IncomingSpecialty:
+    """What a practitioner is trained in, as a system knows it; `holder` finds who that is."""
+
+    holder: IndexTerm
+    specialty: Concept
+    system: str
+    place: Place
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """What is imported together or not at all.
@@ -99,6 +110,7 @@ class Incoming:
     practitioners: tuple[IncomingPractitioner, ...] = ()
     patients: tuple[IncomingPatient, ...] = ()
     ties: tuple[IncomingTies, ...] = ()
+    specialties: tuple[IncomingSpecialty, ...] = ()
     unplaced: Mapping[str, int] = field(default_factory=dict)
     again: "Callable[[], Incoming | BadInput] | None" = field(default=None, repr=False, compare=False)
 

@@ -43,6 +43,7 @@ class Intake:
     actor: Actor
     unit: Incoming
     place: Place = field(init=False)
+    _away: set[PractitionerId] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.place = self.unit.place
@@ -52,7 +53,8 @@ class Intake:
         """Write the unit and return what that did."""
         taken = Taken()
         self.place = self.unit.place
-        if not (self.unit.practitioners or self.unit.patients or self.unit.ties):
+        unit = self.unit
+        if not (unit.practitioners or unit.patients or unit.ties or unit.specialties):
             return taken
         try:
             async with self.begin() as work:
@@ -73,10 +75,13 @@ class Intake:
     async def _take_practitioners(self, work: Work, taken: Taken) -> dict[IndexTerm, PractitionerId]:
         """Write the practitioners that are new or changed; return all of the unit by their sources."""
         terms = [term for incoming in self.unit.practitioners for term in known_by(incoming.practitioner)]
+        terms += [said.holder for said in self.unit.specialties]
         staff = Staff(await find_by_terms(work, terms))
         for incoming in self.unit.practitioners:
             self.place = incoming.place
             staff.take(incoming.practitioner)
+        staff.specialise(self.unit.specialties)
+        self._away = {one.id for one in staff.after.values() if not one.active}
         written = [one for one in staff.after.values() if one != staff.before.get(one.id)]
         if written:
             attempt = Attempt(
@@ -90,11 +95,14 @@ class Intake:
         for practitioner in written:
             if practitioner.id in staff.before:
                 await work.practitioners.save(practitioner)
-                taken.practitioners.changed += 1
+                # In folders, a first specialty comes after its holder, and belongs to their arrival.
+                is_rest = not self.unit.practitioners and staff.before[practitioner.id].specialty is None
+                taken.practitioners.changed += not is_rest
             else:
                 await work.practitioners.add(practitioner)
                 taken.practitioners.added += 1
-        taken.practitioners.unchanged += len(self.unit.practitioners) - len(written)
+        met = {one.id for one in staff.met}
+        taken.practitioners.unchanged += len(self.unit.practitioners) - sum(one.id in met for one in written)
         taken.invalid_npis.update(one.id for one in staff.met if one.npi and not one.npi_valid)
         return {source_term(source): one.id for one in staff.met for source in one.sources} | staff.aliases
 
@@ -157,4 +165,6 @@ class Intake:
                 self.place = caregivers[term]
                 raise DanglingReference
             team.add(candidates[0])
-        return frozenset(team)
+        # Whoever does not work here any more joins no care team; those who are in one stay.
+        self._away |= {one.id for one in found if not one.active}
+        return frozenset(team - self._away)

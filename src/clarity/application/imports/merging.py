@@ -18,8 +18,8 @@ def require_same_patient(stored: Patient, incoming: Patient) -> None:
 def merged(stored: Patient, incoming: Patient, team: frozenset[PractitionerId]) -> Patient:
     """Return the stored patient with what the source says.
 
-    What only this practice says stays: notes, label, discharge, contacts and insurances the source does not
-    have, medical record numbers of its own. Caregivers are added and never taken away: an encounter shows
+    What only this practice says stays: notes, label, discharge, legal hold, a death, contacts and insurances the source
+    does not have, medical record numbers of its own. Caregivers are added and never taken away: an encounter shows
     who cared for somebody, not who no longer does.
     """
     return replace(
@@ -31,6 +31,8 @@ def merged(stored: Patient, incoming: Patient, team: frozenset[PractitionerId]) 
         insurances=incoming.insurances or stored.insurances,
         notes=stored.notes,
         discharged=stored.discharged,
+        death=incoming.death or stored.death,
+        legal_hold=stored.legal_hold,
         label=stored.label,
         sources=stored.sources,
         care_team=stored.care_team | team,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from clarity.application.imports.incoming import IncomingSpecialty
 from clarity.application.ports import Work
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PractitionerId
@@ -42,14 +43,39 @@ class Staff:
         if known is None:
             self.after[identity] = incoming
         elif not known.sources or known.sources[0] == source:
-            sources = known.sources or incoming.sources
-            self.after[identity] = replace(incoming, id=known.id, version=known.version, sources=sources)
+            self.after[identity] = replace(
+                incoming,
+                id=known.id,
+                version=known.version,
+                sources=known.sources or incoming.sources,
+                specialty=known.specialty,
+                # Who was sent away here is not taken back by a source that does not know.
+                active=known.active and incoming.active,
+            )
         elif source not in known.sources and len(known.sources) < MAX_ITEMS:
             self.after[identity] = replace(known, sources=(*known.sources, source))
         self._by_source[source] = identity
         if incoming.npi_valid:
             self._by_npi.setdefault(incoming.npi, identity)
         self.aliases[source_term(source)] = identity
+
+    def specialise(self, specialties: Iterable[IncomingSpecialty]) -> None:
+        """Note what practitioners are trained in. The source that is followed decides; any other fills in a blank.
+
+        Of nobody who is known, or of several with one number, nothing is noted.
+        """
+        by_npi: dict[str, list[PractitionerId]] = {}
+        for one in self.after.values():
+            by_npi.setdefault(one.npi.strip(), []).append(one.id)
+        for said in specialties:
+            term = said.holder
+            is_source = term.kind is IndexKind.SOURCE
+            found = [self._by_source.get(term.text)] if is_source else by_npi.get(term.text.strip(), [])
+            if len(found) == 1 and found[0] is not None:
+                known = self.after[found[0]]
+                followed = bool(known.sources) and known.sources[0].startswith(f"{said.system}|")
+                if followed or known.specialty is None:
+                    self.after[known.id] = replace(known, specialty=said.specialty)
 
 
 async def find_by_terms(work: Work, terms: Sequence[IndexTerm]) -> list[Practitioner]:
