@@ -20,6 +20,7 @@ from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
+from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, Trail
@@ -34,6 +35,7 @@ from clarity.cache.rates import MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
 from clarity.domain.access import OPERATOR, POLICY, Actor, Purpose, Role
 from clarity.domain.ids import RequestId
+from clarity.domain.retention import Retention
 from clarity.domain.retention import Retention
 from clarity.persistence.audit import SqlEventStore
 from clarity.persistence.engine import Database, EngineOptions, connect
@@ -147,6 +149,14 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             cursors=cursors,
             limits=limits,
             now=now,
+        ),
+        life=LifeService(
+            begin=units.begin,
+            reading=units.reading,
+            cursors=cursors,
+            retention=Retention(settings.retention_years),
+            now=now,
+            today=partial(today, settings),
         ),
         life=LifeService(
             begin=units.begin,

@@ -19,6 +19,7 @@ from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
+from clarity.application.life import LifeService
 from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock
 from clarity.application.practitioners import PractitionerService
@@ -30,6 +31,7 @@ from clarity.domain.break_glass import DEFAULT_MINUTES
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
+from clarity.domain.retention import Retention
 from clarity.domain.retention import Retention
 from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
@@ -150,6 +152,7 @@ def services(
             limits=limits,
             now=now,
         ),
+        life=LifeService(begin, reading, cursors, Retention(), now, lambda: TODAY),
         life=LifeService(begin, reading, cursors, Retention(), now, lambda: TODAY),
         break_glass=BreakGlassService(
             begin=begin,

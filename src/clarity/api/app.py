@@ -25,6 +25,7 @@ from clarity.api import (
 )
 from clarity.api.middleware import Answering, BodyLimit
 from clarity.api.options import ROOT, ApiOptions
+from clarity.api.patients import life
 from clarity.api.patients import routes as patients
 from clarity.api.problems import ProblemOut, answer
 from clarity.application.services import Services
@@ -45,6 +46,7 @@ _TAGS = [
     {"name": "accounts", "description": "Who may log in, and as what. For administrators."},
     {"name": "credentials", "description": "What machines show instead of logging in. For administrators."},
     {"name": "patients", "description": "Patient records, as far as the caller's role and ties reach."},
+    {"name": "legal-holds", "description": "The records that are kept for legal matters."},
     {"name": "consents", "description": "What patients allowed in writing, and take back."},
     {"name": "break-glass", "description": "Access to one patient in an emergency, and its review."},
     {"name": "research", "description": "Patients, de-identified, for researchers."},
@@ -112,6 +114,8 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         second_factors.of_accounts,
         open_sessions.of_accounts,
         patients.router,
+        life.router,
+        life.of_holds,
         break_glass.router,
         consents.router,
         research.router,

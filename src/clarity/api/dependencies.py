@@ -13,6 +13,7 @@ from clarity.application.accounts import AccountService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
+from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.patients import PatientService
 from clarity.application.practitioners import PractitionerService
@@ -53,6 +54,10 @@ async def _break_glass(services: RunningServices) -> BreakGlassService:
     return services.break_glass
 
 
+async def _life(services: RunningServices) -> LifeService:
+    return services.life
+
+
 async def _consents(services: RunningServices) -> ConsentService:
     return services.consents
 
@@ -87,6 +92,7 @@ async def _credentials(services: RunningServices) -> CredentialService:
 
 Patients = Annotated[PatientService, Depends(_patients)]
 BrokenGlass = Annotated[BreakGlassService, Depends(_break_glass)]
+Life = Annotated[LifeService, Depends(_life)]
 Consents = Annotated[ConsentService, Depends(_consents)]
 Research = Annotated[ResearchService, Depends(_research)]
 Practitioners = Annotated[PractitionerService, Depends(_practitioners)]

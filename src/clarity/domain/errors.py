@@ -17,6 +17,7 @@
     │   ├── PractitionerHasAccount  another account in use is linked to that practitioner
     │   ├── LastAdministrator    nobody would be left who may administer accounts
     │   ├── DanglingReference    something imported refers to somebody who is not known here
+    │   ├── Retained             the record has to be kept; says until when
     │   └── ReusedKey            an idempotency key came again with another request
     ├── StaleWrite               somebody else changed the record meanwhile
     ├── TooMany                  asked too often; carries the seconds to wait
@@ -152,6 +153,12 @@ class DanglingReference(Conflict):
     """A reference leads to nobody who is known here."""
 
     code = "dangling-reference"
+
+
+class Retained(Conflict):
+    """The record has to be kept."""
+
+    code = "retained"
 
 
 class ReusedKey(Conflict):

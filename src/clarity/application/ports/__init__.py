@@ -7,7 +7,7 @@ from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository, MachineKeys
 from clarity.application.ports.links import LinkRepository, LinkTokens
 from clarity.application.ports.outbox import Letter, Outbox, Postman
-from clarity.application.ports.patients import PatientFilter, PatientRepository, Revision
+from clarity.application.ports.patients import Held, PatientFilter, PatientRepository, Revision
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.research import Pseudonyms
 from clarity.application.ports.search import Found, PatientSearch
@@ -29,6 +29,7 @@ __all__ = [
     "Cursors",
     "EventStore",
     "Found",
+    "Held",
     "IdempotencyKeys",
     "Letter",
     "LinkRepository",
