@@ -8,7 +8,6 @@ from uuid import UUID
 
 import pytest
 
-from clarity.application.admission import admit
 from clarity.application.consents import ConsentService
 from clarity.application.patients import PatientService, RepeatKey
 from clarity.application.ports import PatientFilter
@@ -23,7 +22,8 @@ from clarity.persistence.engine import Database
 from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
-from tests.builders import NOW, TODAY, a_consent, a_patient, a_practitioner, an_actor, the_operator
+from tests.builders import NOW, TODAY, a_consent, a_patient, a_practitioner, an_actor
+from tests.lives import removed
 from tests.practice import Practice, sql_practice
 
 _EVERYBODY = PatientFilter()
@@ -193,9 +193,7 @@ async def test_whoever_is_not_there_gives_no_consent(
 ) -> None:
     patient = case.patient.id if deleted else PatientId(a_patient().id)
     if deleted:
-        async with practice.begin() as work:
-            admitted = admit(work, the_operator(), Action.DELETE, await work.patients.get(patient), at=NOW)
-            await work.patients.delete(work.patients.open(admitted))
+        await removed(practice.begin, patient)
     actor = replace(case.self, patient=patient)
     for attempt in (
         consents.list(actor, patient),

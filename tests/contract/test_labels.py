@@ -15,6 +15,7 @@ from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientQuery, PatientSort
 from clarity.domain.records import Label
 from tests.builders import NOW, a_consent, a_name, a_patient, a_practitioner, an_actor
+from tests.lives import a_life_service
 from tests.practice import Practice
 
 EVERYBODY = PatientFilter()
@@ -106,7 +107,7 @@ async def test_the_notice_goes_with_a_record_wherever_it_goes(
     assert changed.notice is not None
     assert changed.notice.scope
     assert all(one.patient.notice for one in await patients.history(freud, ada.id))
-    assert (await patients.discharge(freud, ada.id, NOW.date(), version=2)).notice is not None
+    assert (await a_life_service(practice).discharge(freud, ada.id, NOW.date(), version=2)).notice is not None
 
 
 @pytest.mark.parametrize("label", [Label.RESTRICTED, Label.PART2])

@@ -14,7 +14,6 @@ from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.dates import PartialDate
 from clarity.domain.errors import (
-    Conflict,
     DuplicateMrn,
     Forbidden,
     Invalid,
@@ -26,7 +25,8 @@ from clarity.domain.identifiers import Identifier, IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientStatus
 from clarity.domain.records import Label
-from tests.builders import TODAY, a_patient, a_practitioner, an_actor, new_id, the_operator
+from tests.builders import TODAY, a_patient, a_practitioner, an_actor, new_id
+from tests.lives import a_life_service
 from tests.practice import Practice
 
 
@@ -182,13 +182,6 @@ async def test_who_leaves_the_care_team_sees_no_more(practice: Practice, patient
         await patients.view(anna, ada.id)
 
 
-async def test_a_patient_is_discharged_once(practice: Practice, patients: PatientService, anna: Actor) -> None:
-    ada = await a_stored(practice, anna)
-    assert (await patients.discharge(anna, ada.id, TODAY, version=1)).status is PatientStatus.DISCHARGED
-    with pytest.raises(Conflict):
-        await patients.discharge(anna, ada.id, TODAY, version=2)
-
-
 @pytest.mark.parametrize("day", [None, TODAY])
 async def test_nobody_is_discharged_or_taken_back_by_the_way(
     practice: Practice, patients: PatientService, desk: Actor, day: date | None
@@ -204,21 +197,6 @@ def test_neither_a_request_nor_what_a_search_found_shows_in_a_repr() -> None:
     assert "lovelace" not in repr(Found(patients=(), keys=(("lovelace", "ada"),), count=1, exact=True, more=False))
 
 
-async def test_a_deleted_patient_is_gone_for_everybody(
-    practice: Practice, patients: PatientService, anna: Actor
-) -> None:
-    ada = await a_stored(practice, anna)
-    with pytest.raises(NotFound):
-        await patients.delete(anna, ada.id)
-    await patients.delete(the_operator(), ada.id)
-    for actor in (anna, the_operator()):
-        with pytest.raises(NotFound):
-            await patients.view(actor, ada.id)
-        assert (await patients.list(actor, PatientFilter())).count == 0
-    with pytest.raises(NotFound):
-        await patients.history(anna, ada.id)
-
-
 async def test_what_is_not_yours_and_what_is_not_there_are_refused_alike(
     practice: Practice, patients: PatientService, anna: Actor
 ) -> None:
@@ -229,7 +207,7 @@ async def test_what_is_not_yours_and_what_is_not_there_are_refused_alike(
             patients.view(anna, patient),
             patients.change(anna, patient, with_notes("x"), version=1),
             patients.change_care_team(anna, patient, frozenset(), version=1),
-            patients.discharge(anna, patient, TODAY, version=1),
+            a_life_service(practice).discharge(anna, patient, TODAY, version=1),
             patients.history(anna, patient),
         ):
             with pytest.raises(NotFound) as refused:

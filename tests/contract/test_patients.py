@@ -8,7 +8,7 @@ import pytest
 
 from clarity.application.admission import admit
 from clarity.application.ports import PatientFilter, Revision
-from clarity.domain.access import Action, Actor, Role, Scope, scope_of
+from clarity.domain.access import Action, Role, Scope, scope_of
 from clarity.domain.errors import DuplicateIdentifier, DuplicateMrn, NotFound, UnauditedAccess
 from clarity.domain.identifiers import Identifier, IdentifierKind, IndexKind, IndexTerm
 from clarity.domain.ids import PatientId
@@ -16,6 +16,7 @@ from clarity.domain.patients import Patient, PatientField, PatientStatus
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Label
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id, the_operator
+from tests.lives import removed
 from tests.practice import Practice
 
 EVERYBODY = scope_of(the_operator(), Action.LIST, at=NOW)
@@ -34,12 +35,6 @@ async def history_of(practice: Practice, patient: PatientId, **page: int) -> lis
         sealed = await work.patients.get(patient)
         admitted = admit(work, the_operator(), Action.VIEW_HISTORY, sealed, at=NOW)
         return await work.patients.history(admitted, **page)
-
-
-async def deleted(practice: Practice, patient: PatientId, actor: Actor | None = None) -> None:
-    async with practice.begin() as work:
-        admitted = admit(work, actor or the_operator(), Action.DELETE, await work.patients.get(patient), at=NOW)
-        await work.patients.delete(work.patients.open(admitted))
 
 
 async def test_a_patient_comes_back_as_stored(practice: Practice) -> None:
@@ -163,7 +158,7 @@ async def test_a_practitioner_who_left_can_join_again(practice: Practice) -> Non
 async def test_a_deleted_patient_is_reached_by_nobody_and_frees_the_mrn(practice: Practice) -> None:
     anna = await practice.employed(a_practitioner())
     ada = await practice.stored(a_patient(mrn="MRN-1", sources=("import|Patient/1",), care_team=frozenset({anna.id})))
-    await deleted(practice, ada.id)
+    await removed(practice.begin, ada.id)
     with pytest.raises(NotFound):
         await practice.opened(ada.id)
     assert await found_by(practice, IndexKind.MRN_VALUE, "MRN-1") == []
@@ -253,7 +248,7 @@ async def test_a_scope_means_the_same_in_python_and_in_sql(practice: Practice) -
         for label in (Label.NORMAL, Label.RESTRICTED)
     ]
     gone = await practice.stored(a_patient(care_team=team))
-    await deleted(practice, gone.id)
+    await removed(practice.begin, gone.id)
     for ada in records:
         for scope in every_scope(anna, ada):
             async with practice.reading() as work:

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import datetime
 from uuid import UUID
 
-from clarity.application.admission import Admitted, admit, admit_each, admit_new, require_right
+from clarity.application.admission import Admitted, admit, admit_each, admit_new, require_also, require_right
 from clarity.application.pages import Page, page_size
 from clarity.application.ports import (
     Answered,
@@ -21,15 +21,15 @@ from clarity.application.ports import (
     Work,
 )
 from clarity.application.retry import retrying
-from clarity.domain.access import Action, Actor, Reason, Relation, right_to, scope_of
+from clarity.domain.access import Action, Actor, Reason, Relation, Role, right_to, scope_of
 from clarity.domain.audit import Attempt, Outcome
-from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, ReusedKey, StaleWrite
+from clarity.domain.errors import CannotOpen, Conflict, Forbidden, Invalid, NotFound, ReusedKey, StaleWrite
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import FIELD_BITS, Patient, PatientField, PatientQuery
 from clarity.domain.records import Label, Resource
 
 # These have use-cases of their own, with rights of their own.
-_CHANGED_APART = PatientField.CARE_TEAM | PatientField.DISCHARGED
+_CHANGED_APART = PatientField.CARE_TEAM | PatientField.DISCHARGED | PatientField.LEGAL_HOLD | PatientField.REMOVAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ class PatientService:
             admit_new(work, actor, Action.REGISTER, Resource.PATIENT, patient.id, at=self.now())
             _require_fields(patient.filled, right_to(actor, Action.REGISTER).covered(Relation))
             patient.require_born(self.now())
+            patient.require_died(self.now())
             await _require_practitioners(work, patient.care_team)
             if repeat:
                 # Before the patient: the same request arriving twice at once must collide here, not on its MRN.
@@ -99,7 +100,7 @@ class PatientService:
 
         What the actor does not see stays as it is, and an edit that changes nothing makes no new version.
         Raises `NotFound` as `view` does, `StaleWrite` unless the record is at `version`, `Invalid` for a field
-        that is not the actor's to change, `Forbidden` for an identifier without the right to change those.
+        that is not the actor's to change, `Forbidden` for an identifier or a death without the right to that.
         """
         async with self.begin() as work:
             admitted, patient = await self._open(work, actor, Action.CHANGE, patient_id, version)
@@ -109,6 +110,9 @@ class PatientService:
             edited.require_born(self.now())
             if PatientField.IDENTIFIERS in changed:
                 require_right(admitted.attempt, Action.CHANGE_IDENTIFIERS)
+            if PatientField.DEATH in changed:
+                require_also(admitted, Action.RECORD_DEATH)
+                edited.require_died(self.now())
             return await work.patients.save(edited) if changed else patient
 
     @retrying
@@ -132,28 +136,18 @@ class PatientService:
     async def change_care_team(
         self, actor: Actor, patient_id: PatientId, care_team: frozenset[PractitionerId], *, version: int
     ) -> Patient:
-        """Make `care_team` the patient's care team. Raises as `change` does."""
+        """Make `care_team` the patient's care team.
+
+        Raises as `change` does, and `Conflict` if that leaves a record that is not labelled normal with nobody.
+        """
         async with self.begin() as work:
-            _, patient = await self._open(work, actor, Action.CHANGE_CARE_TEAM, patient_id, version)
+            admitted, patient = await self._open(work, actor, Action.CHANGE_CARE_TEAM, patient_id, version)
             await _require_practitioners(work, care_team - patient.care_team)
             if care_team == patient.care_team:
                 return patient
+            if not care_team and admitted.guarded and actor.role is not Role.SYSTEM:
+                raise Conflict("nobody but the patient would reach this record; name somebody who cares for them")
             return await work.patients.save(replace(patient, care_team=care_team))
-
-    @retrying
-    async def discharge(self, actor: Actor, patient_id: PatientId, day: date, *, version: int) -> Patient:
-        """Discharge a patient as of `day`. Raises as `change` does, and `Conflict` if already discharged."""
-        async with self.begin() as work:
-            _, patient = await self._open(work, actor, Action.DISCHARGE, patient_id, version)
-            return await work.patients.save(patient.discharge(day))
-
-    @retrying
-    async def delete(self, actor: Actor, patient_id: PatientId) -> None:
-        """Turn a record into a tombstone: nobody reaches it any more, its history stays."""
-        async with self.begin() as work:
-            sealed = await work.patients.get(patient_id)
-            admitted = admit(work, actor, Action.DELETE, sealed, at=self.now())
-            await work.patients.delete(work.patients.open(admitted))
 
     @retrying
     async def history(
@@ -210,13 +204,7 @@ class PatientService:
     async def _open(
         self, work: Work, actor: Actor, action: Action, patient_id: PatientId, version: int
     ) -> tuple[Admitted, Patient]:
-        """Open a record to change it; raises `StaleWrite` unless it is at `version`."""
-        sealed = await work.patients.get(patient_id)
-        admitted = admit(work, actor, action, sealed, at=self.now())
-        patient = work.patients.open(admitted)
-        if patient.version != version:
-            raise StaleWrite
-        return admitted, patient
+        return await open_at_version(work, actor, action, patient_id, version, at=self.now())
 
     def _attempt(self, work: Work, actor: Actor, action: Action) -> Attempt:
         """Note the attempt at a list. A role without any right gets an empty one, as if there were nobody."""
@@ -246,6 +234,17 @@ class PatientService:
         if attempt.outcome is not Outcome.SUCCEEDED:
             raise Forbidden
         await self.limits.hit("ssn-search", str(attempt.actor.id))
+
+
+async def open_at_version(
+    work: Work, actor: Actor, action: Action, patient_id: PatientId, version: int, *, at: datetime
+) -> tuple[Admitted, Patient]:
+    """Open a record to change it; raises `StaleWrite` unless it is at `version`."""
+    admitted = admit(work, actor, action, await work.patients.get(patient_id), at=at)
+    patient = work.patients.open(admitted)
+    if patient.version != version:
+        raise StaleWrite
+    return admitted, patient
 
 
 def _spelt(conditions: PatientFilter) -> bytes:

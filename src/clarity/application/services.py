@@ -10,7 +10,6 @@ from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
-from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, NewId

@@ -227,11 +227,61 @@ class Patient:
         if self.born.first > latest_day(at):
             raise Invalid("born", "must not be in the future")
 
-    def discharge(self, day: date) -> Self:
-        """Return this patient as discharged on `day`."""
+    def require_died(self, at: datetime) -> None:
+        """Raise `Invalid` if the patient died before birth, or after an instant, wherever on Earth."""
+        day, instant = (None, None) if self.death is None else (self.death.day, self.death.instant)
+        if day is not None and day.first > latest_day(at):
+            raise Invalid("death.day", "must not be in the future")
+        if day is not None and day.last < self.born.first:
+            raise Invalid("death.day", "must not be before birth")
+        if instant is not None and instant > at:
+            raise Invalid("death.instant", "must not be in the future")
+        if instant is not None and latest_day(instant) < self.born.first:
+            raise Invalid("death.instant", "must not be before birth")
+
+    def discharge(self, day: date, *, at: datetime) -> Self:
+        """Return this patient as discharged on `day`, which at the present instant is not to come."""
         if self.discharged is not None:
             raise Conflict("the patient was already discharged")
+        if day > latest_day(at):
+            raise Invalid("day", "must not be in the future")
+        if day < self.born.first:
+            raise Invalid("day", "must not be before birth")
         return replace(self, discharged=day)
+
+    def reactivate(self) -> Self:
+        """Return this patient as taken back into care."""
+        if self.death is not None:
+            raise Conflict("the patient is deceased")
+        if self.discharged is None:
+            raise Conflict("the patient was not discharged")
+        return replace(self, discharged=None)
+
+    def die(self, death: Death, *, at: datetime) -> Self:
+        """Return this patient as deceased, which at the present instant is not to come."""
+        if self.death is not None:
+            raise Conflict("the patient's death is already recorded")
+        deceased = replace(self, death=death)
+        deceased.require_died(at)
+        return deceased
+
+    def correct_death(self) -> Self:
+        """Return this patient as alive: that they died was a mistake."""
+        if self.death is None:
+            raise Conflict("no death of the patient is recorded")
+        return replace(self, death=None)
+
+    def hold(self, hold: LegalHold) -> Self:
+        """Return this patient's record as kept for a legal matter."""
+        if self.legal_hold is not None:
+            raise Conflict("the record already stands under a legal hold")
+        return replace(self, legal_hold=hold)
+
+    def release(self) -> Self:
+        """Return this patient's record as not held any more."""
+        if self.legal_hold is None:
+            raise Conflict("the record does not stand under a legal hold")
+        return replace(self, legal_hold=None)
 
     def only(self, shown: PatientField) -> Self:
         """Return this patient with every optional field outside `shown` left blank.

@@ -20,7 +20,16 @@ def in_scope(scope: Scope, rows: Any, patient: Any) -> ColumnElement[bool]:
         and_(_related(scope, relation, rows, patient), _labelled(right, relation, rows))
         for relation in sorted(right.unguarded | right.guarded)
     ]
-    return and_(rows.status != TOMBSTONE, or_(false(), *reached))
+    return and_(_stands(scope, rows), or_(false(), *reached))
+
+
+def _stands(scope: Scope, rows: Any) -> ColumnElement[bool]:
+    """Return the condition that a row was taken away or was not, as `scope` asks."""
+    if not scope.reaches_tombstones:
+        stands: ColumnElement[bool] = rows.status != TOMBSTONE
+        return stands
+    gone: ColumnElement[bool] = rows.status == TOMBSTONE
+    return true() if scope.reaches_the_rest else gone
 
 
 def _related(scope: Scope, relation: Relation, rows: Any, patient: Any) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clarity.application.admission import admit, admit_new
+from clarity.application.admission import admit_new
 from clarity.domain.access import ANONYMOUS, Action, Reason, Role
 from clarity.domain.accounts import AccountStatus
 from clarity.domain.audit import Outcome
@@ -16,6 +16,7 @@ from clarity.domain.records import Resource
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id, the_operator
 from tests.fakes.accounts import PASSWORD, FrontDoor
 from tests.fakes.work import MemoryUnitsOfWork
+from tests.lives import removed
 
 Attempt = Callable[[FrontDoor, Any], Awaitable[object]]
 
@@ -137,9 +138,7 @@ async def test_an_account_is_linked_to_a_patient_who_is_known(door: FrontDoor, u
 
 async def test_a_deleted_patient_gets_no_account(door: FrontDoor, units: MemoryUnitsOfWork) -> None:
     patient = await a_stored_patient(units)
-    async with units.begin() as work:
-        admitted = admit(work, the_operator(), Action.DELETE, await work.patients.get(patient.id), at=NOW)
-        await work.patients.delete(work.patients.open(admitted))
+    await removed(units.begin, patient.id)
     with pytest.raises(Invalid):
         await door.employed(Role.PATIENT, patient=patient.id)
 

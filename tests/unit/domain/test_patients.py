@@ -27,7 +27,7 @@ from clarity.domain.patients import (
 )
 from clarity.domain.people import Address, Coding, Concept, EmergencyContact, Telecom, TelecomSystem
 from clarity.domain.records import Label
-from tests.builders import TODAY, a_name, a_patient
+from tests.builders import NOW, TODAY, a_name, a_patient
 
 SHOWN_IN_REPR = {"id", "care_team", "version"}
 
@@ -51,13 +51,13 @@ def test_a_patient_may_appear_in_a_log() -> None:
 def test_the_status_follows_from_the_record() -> None:
     ada = a_patient()
     assert ada.status is PatientStatus.ACTIVE
-    assert ada.discharge(TODAY).status is PatientStatus.DISCHARGED
-    assert replace(ada.discharge(TODAY), death=Death()).status is PatientStatus.DECEASED
+    assert ada.discharge(TODAY, at=NOW).status is PatientStatus.DISCHARGED
+    assert replace(ada.discharge(TODAY, at=NOW), death=Death()).status is PatientStatus.DECEASED
 
 
 def test_nobody_is_discharged_twice() -> None:
     with pytest.raises(Conflict):
-        a_patient().discharge(TODAY).discharge(TODAY)
+        a_patient().discharge(TODAY, at=NOW).discharge(TODAY, at=NOW)
 
 
 def test_a_patient_goes_by_the_first_name_that_is_not_an_old_one() -> None:

@@ -9,7 +9,6 @@ from starlette.exceptions import HTTPException
 from clarity.api.dependencies import CurrentActor, IdempotencyKey, Patients, RunningServices, Today, VersionSeen
 from clarity.api.patients.shapes import (
     CareTeamInOut,
-    DischargeIn,
     HistoryOut,
     HistoryQuery,
     LabelIn,
@@ -30,23 +29,22 @@ from clarity.domain.errors import Conflict, DuplicateMrn, Forbidden, NotFound, R
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient
 
-_BODY = documented(HTTPException(413), HTTPException(415))
-_ETAG: dict[str, Any] = {
+BODY = documented(HTTPException(413), HTTPException(415))
+ETAG: dict[str, Any] = {
     "headers": {"ETag": {"description": "The version, to name in `If-Match`.", "schema": {"type": "string"}}}
 }
-_CHANGED = {200: _ETAG, **_BODY, **documented(NotFound(), StaleWrite(), HTTPException(428))}
+CHANGED = {200: ETAG, **BODY, **documented(NotFound(), StaleWrite(), HTTPException(428))}
 
 router = router_of("patients")
 
 
-def _shown(patient: Patient, today: date, response: Response) -> PatientOut:
+def shown(patient: Patient, today: date, response: Response) -> PatientOut:
+    """Return what is shown of a patient, and say in the headers which version it is."""
     response.headers["ETag"] = f'"{patient.version}"'
     return PatientOut.of(patient, today)
 
 
-@router.post(
-    "", status_code=201, responses={201: _ETAG, **_BODY, **documented(Forbidden(), DuplicateMrn(), ReusedKey())}
-)
+@router.post("", status_code=201, responses={201: ETAG, **BODY, **documented(Forbidden(), DuplicateMrn(), ReusedKey())})
 async def register_patient(
     registration: Json[RegistrationIn],
     actor: CurrentActor,
@@ -64,7 +62,7 @@ async def register_patient(
     repeat = RepeatKey(key=idempotency_key, request=registration.canonical) if idempotency_key else None
     registered = await services.patients.register(actor, patient, repeat=repeat)
     response.headers["Location"] = f"{request.url.path}/{registered.id}"
-    return _shown(registered, today, response)
+    return shown(registered, today, response)
 
 
 @router.get("")
@@ -76,7 +74,7 @@ async def list_patients(
     return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
 
 
-@router.post("/search", responses={**_BODY, **documented(Forbidden(), TooMany(30))})
+@router.post("/search", responses={**BODY, **documented(Forbidden(), TooMany(30))})
 async def search_patients(
     search: Json[PatientSearchIn], actor: CurrentActor, patients: Patients, today: Today
 ) -> PatientPageOut:
@@ -88,15 +86,15 @@ async def search_patients(
     return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
 
 
-@router.get("/{patient_id}", responses={200: _ETAG, **documented(NotFound())})
+@router.get("/{patient_id}", responses={200: ETAG, **documented(NotFound())})
 async def view_patient(
     patient_id: PatientId, actor: CurrentActor, patients: Patients, today: Today, response: Response
 ) -> PatientOut:
     """Show one patient. 404 also means that the patient is not yours to see."""
-    return _shown(await patients.view(actor, patient_id), today, response)
+    return shown(await patients.view(actor, patient_id), today, response)
 
 
-@router.put("/{patient_id}", responses={**_CHANGED, **documented(Forbidden(), DuplicateMrn())})
+@router.put("/{patient_id}", responses={**CHANGED, **documented(Forbidden(), DuplicateMrn())})
 async def replace_patient(
     patient_id: PatientId,
     record: Json[PatientIn],
@@ -110,12 +108,12 @@ async def replace_patient(
 
     Changing identifiers needs a role that may see everybody's. What changes nothing makes no new version.
     """
-    return _shown(await patients.change(actor, patient_id, record.replacing, version=version), today, response)
+    return shown(await patients.change(actor, patient_id, record.replacing, version=version), today, response)
 
 
 @router.patch(
     "/{patient_id}",
-    responses={**_CHANGED, **documented(Forbidden(), DuplicateMrn())},
+    responses={**CHANGED, **documented(Forbidden(), DuplicateMrn())},
     openapi_extra={
         "requestBody": {"content": {JSON: {"schema": {"$ref": "#/components/schemas/PatientPatchIn"}}}},
     },
@@ -130,7 +128,7 @@ async def change_patient(
     response: Response,
 ) -> PatientOut:
     """Change parts of a patient record (RFC 7396), as the caller sees it. Otherwise like replacing it."""
-    return _shown(await patients.change(actor, patient_id, patch.changing, version=version), today, response)
+    return shown(await patients.change(actor, patient_id, patch.changing, version=version), today, response)
 
 
 @router.put(
@@ -138,8 +136,8 @@ async def change_patient(
     status_code=204,
     response_class=Response,
     responses={
-        204: _ETAG,
-        **_BODY,
+        204: ETAG,
+        **BODY,
         **documented(NotFound(), StaleWrite(), HTTPException(428), Conflict("you would lose sight of this record")),
     },
 )
@@ -154,7 +152,7 @@ async def relabel_patient(
     return Response(status_code=204, headers={"ETag": f'"{written}"'})
 
 
-@router.put("/{patient_id}/care-team", responses=_CHANGED)
+@router.put("/{patient_id}/care-team", responses=CHANGED)
 async def change_care_team(
     patient_id: PatientId,
     care_team: Json[CareTeamInOut],
@@ -189,19 +187,3 @@ async def view_patient_history(
         items=tuple(RevisionOut.of(revision, today) for revision in revisions),
         next_before=revisions[-1].version if more else None,
     )
-
-
-@router.post(
-    "/{patient_id}/discharge", responses={**_CHANGED, **documented(Conflict("the patient was already discharged"))}
-)
-async def discharge_patient(
-    patient_id: PatientId,
-    discharge: Json[DischargeIn],
-    actor: CurrentActor,
-    patients: Patients,
-    today: Today,
-    version: VersionSeen,
-    response: Response,
-) -> PatientOut:
-    """End the care of a patient as of a day."""
-    return _shown(await patients.discharge(actor, patient_id, discharge.day, version=version), today, response)

@@ -228,14 +228,6 @@ class LabelIn(Received):
     """Whether the caller means it even if they may not see the record any more."""
 
 
-class DischargeIn(Received):
-    """The end of a patient's care."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"day": "2026-03-14"}]})
-
-    day: Day
-
-
 def _all_present(schema: dict[str, Any]) -> None:
     schema.update(examples=[SHOWN], required=list(schema["properties"]))
 

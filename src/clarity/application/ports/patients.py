@@ -10,8 +10,9 @@ from clarity.application.admission import Admitted
 from clarity.domain.access import Scope
 from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
-from clarity.domain.patients import Patient, PatientCard, PatientStatus
+from clarity.domain.patients import LegalHold, Patient, PatientCard, PatientStatus, Removal
 from clarity.domain.records import Sealed
+from clarity.domain.retention import Kept, Retention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,14 @@ class Revision:
     version: int
     written_at: datetime
     written_by: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A legal hold, and the record that stands under it."""
+
+    patient: PatientId
+    hold: LegalHold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +104,31 @@ class PatientRepository(Protocol):
         """
         ...
 
-    async def delete(self, patient: Patient) -> None:
-        """Turn a patient that this unit of work opened into a tombstone: unreachable, its history kept."""
+    def kept(self, admitted: Admitted, rule: Retention) -> Kept:
+        """Return what `rule` says of the admitted record, whatever of it the actor may see. Raises `CannotOpen`."""
+        ...
+
+    async def remove(self, patient: Patient, removal: Removal) -> None:
+        """Turn a patient that this unit of work opened into a tombstone, its last version saying why.
+
+        Its history stays. Its identifiers are free again and its care team is over; the resources it came from stay
+        taken, so that an import does not bring it back. Raises `StaleWrite` as `save` does.
+        """
+        ...
+
+    async def restore(self, patient: Patient) -> Patient:
+        """Undo the removal of a patient that this unit of work opened, and return it as the actor now sees it.
+
+        Its identifiers and its care team are again what they were. Raises `Conflict` if it was not removed, `StaleWrite`
+        as `save` does, and `DuplicateMrn` if an identifier was taken meanwhile.
+        """
+        ...
+
+    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> tuple[list[Held], int]:
+        """Return at most `at_most` legal holds on records in `scope` in order of their ids, those behind `after`.
+
+        The number is how many there are in all. Every record is opened for that, since no column tells which are held.
+        """
         ...
 
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:

@@ -7,6 +7,7 @@ the fields to show are known: `Scope.after_opening`. Every path of the system as
 from clarity.domain.access.actors import (
     ANONYMOUS,
     OPERATOR,
+    SENDER,
     USUAL_PURPOSE,
     Action,
     Actor,
@@ -34,6 +35,7 @@ __all__ = [
     "PART2_NOTICE",
     "POLICY",
     "RULES",
+    "SENDER",
     "USUAL_PURPOSE",
     "Action",
     "Actor",

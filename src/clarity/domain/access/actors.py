@@ -95,6 +95,8 @@ class Action(IntEnum):
     MERGE = 31
     UNMERGE = 32
     WITHDRAW = 33
+    VIEW_TOMBSTONE = 34
+    LIST_LEGAL_HOLDS = 35
 
     @property
     def title(self) -> str:
@@ -170,3 +172,6 @@ ANONYMOUS = UUID(int=0)
 
 OPERATOR = UUID(int=1)
 """The system actor behind the command line."""
+
+SENDER = UUID(int=2)
+"""The system actor that sends what waits in the outbox."""

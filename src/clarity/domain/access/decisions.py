@@ -12,6 +12,9 @@ from clarity.domain.ids import PatientId
 from clarity.domain.patients import PatientField
 from clarity.domain.records import Label, Resource, Sealed, Standing
 
+# Whoever undoes a merge needs both: the record that went, and the one that it went into.
+_ON_TOMBSTONES = frozenset({Action.VIEW_TOMBSTONE, Action.UNMERGE})
+
 
 def right_to(actor: Actor, action: Action, resource: Resource = Resource.PATIENT) -> Right:
     """Return what `actor` may do `action` to, or a right to nothing if the policy has no row for it.
@@ -63,6 +66,16 @@ class Scope:
         """The rows of the policy that this scope comes from."""
         return right_to(self.actor, self.action, self.resource)
 
+    @property
+    def reaches_tombstones(self) -> bool:
+        """Whether this scope may extend to records that were taken away."""
+        return self.action in _ON_TOMBSTONES
+
+    @property
+    def reaches_the_rest(self) -> bool:
+        """Whether this scope may extend to records that stand."""
+        return self.action is not Action.VIEW_TOMBSTONE
+
     def refuses(self, patient: PatientId, standing: Standing) -> Reason:
         """Return why this scope does not cover a record, as far as is known before opening, or `NONE` if it does."""
         return self.before_opening(patient, standing).reason
@@ -72,8 +85,10 @@ class Scope:
         right = self.right
         if not right.exists:
             return Decision(reason=Reason.NO_SUCH_RIGHT)
-        if standing.deleted:
+        if standing.deleted and not self.reaches_tombstones:
             return Decision(reason=Reason.DELETED)
+        if not standing.deleted and not self.reaches_the_rest:
+            return Decision(reason=Reason.NO_SUCH_RECORD)
         held = relations_of(self.actor, patient, standing)
         reached = held & (right.guarded if standing.guarded else right.unguarded)
         if reached:
@@ -96,14 +111,15 @@ class Scope:
             if (cell := POLICY.cell(self.actor.role, self.resource, self.action, relation, label))
         }
         free = {relation: cell.fields for relation, cell in cells.items() if not cell.needs_consent}
-        if free:
-            return _allowed(free)
         if not cells:
             return Decision(reason=Reason.LABEL)
+        if free.keys() - {Relation.EMERGENCY} or len(free) == len(cells):
+            return _allowed(free)
         for consent in consents():
             if consent.covers(self.actor, label, self.at):
                 return _allowed({relation: cell.fields for relation, cell in cells.items()}, consent)
-        return Decision(reason=Reason.NO_CONSENT)
+        # An emergency is what is left where a tie and a consent do not reach.
+        return _allowed(free) if free else Decision(reason=Reason.NO_CONSENT)
 
 
 def _allowed(fields: dict[Relation, PatientField], consent: Consent | None = None) -> Decision:

@@ -212,7 +212,7 @@ _COMPLIANCE_OFFICER = (
     Rule(
         role=Role.COMPLIANCE_OFFICER,
         resource=Resource.PATIENT,
-        actions=frozenset({Action.CHANGE_LEGAL_HOLD}),
+        actions=frozenset({Action.CHANGE_LEGAL_HOLD, Action.LIST_LEGAL_HOLDS}),
         relation=Relation.ANYBODY,
         labels=_ALL_BUT_PSYCHOTHERAPY,
         fields=PatientField.LEGAL_HOLD,
@@ -220,7 +220,7 @@ _COMPLIANCE_OFFICER = (
     Rule(
         role=Role.COMPLIANCE_OFFICER,
         resource=Resource.PATIENT,
-        actions=frozenset({Action.DELETE, Action.OVERRIDE_RETENTION}),
+        actions=frozenset({Action.DELETE, Action.OVERRIDE_RETENTION, Action.VIEW_TOMBSTONE}),
         relation=Relation.ANYBODY,
         labels=_ALL_BUT_PSYCHOTHERAPY,
         fields=PatientField.REMOVAL,
@@ -253,6 +253,7 @@ _ADMINISTRATOR = (
         resource=Resource.ACCOUNT,
         actions=frozenset(
             {
+                Action.VIEW,
                 Action.LIST,
                 Action.REGISTER,
                 Action.CHANGE_STATUS,

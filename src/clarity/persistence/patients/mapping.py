@@ -7,7 +7,7 @@ from clarity.domain.dates import PartialDate
 from clarity.domain.identifiers import Identifier
 from clarity.domain.ids import PractitionerId
 from clarity.domain.names import HumanName
-from clarity.domain.patients import Patient, PatientCard, PatientStatus
+from clarity.domain.patients import LegalHold, Patient, PatientCard
 from clarity.domain.records import Label, Resource
 from clarity.domain.values import Confidential
 from clarity.persistence.keys import DataKeys
@@ -29,12 +29,22 @@ class _Card(msgspec.Struct, frozen=True, gc=False):
     __repr__ = Confidential.__repr__
 
 
+class _Hold(msgspec.Struct, frozen=True, gc=False):
+    """The part of the content that says whether the record is held."""
+
+    legal_hold: LegalHold | None = None
+    label: Label = Label.NORMAL
+
+    __repr__ = Confidential.__repr__
+
+
 class PatientTable(SealedTable[Patient]):
     """The patients. The care team is in a table of its own."""
 
     def __init__(self, keys: DataKeys, now: Clock) -> None:
         super().__init__(PatientRow, Patient, Resource.PATIENT, keys, outside=_OUTSIDE, patient="id", now=now)
         self._card = msgspec.msgpack.Decoder(_Card)
+        self._hold = msgspec.msgpack.Decoder(_Hold)
 
     def open_patient(self, record: SealedRecord, care_team: frozenset[PractitionerId]) -> Patient:
         """Return the patient inside `record`, or raise `CannotOpen`."""
@@ -46,7 +56,12 @@ class PatientTable(SealedTable[Patient]):
         card = PatientCard(id=record.patient, names=content.names, born=content.born, identifiers=content.identifiers)
         return card, content.label
 
+    def open_hold(self, record: SealedRecord) -> tuple[LegalHold | None, Label]:
+        """Return the legal hold on `record`, if there is one, and its label, or raise `CannotOpen`."""
+        content = self.mapper.decode(self.key_of(record), record, self._hold)
+        return content.legal_hold, content.label
 
-def written(patient: Patient, fields: int, *, status: PatientStatus | None = None) -> Written:
-    """Return what is written of `patient` beside the seal; `status` takes the place of their own."""
-    return Written(status=(status or patient.status).value, label=patient.label, fields=fields)
+
+def written(patient: Patient, fields: int) -> Written:
+    """Return what is written of `patient` beside the seal."""
+    return Written(status=patient.status.value, label=patient.label, fields=fields)

@@ -8,14 +8,17 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted, Shown
-from clarity.application.ports import PatientFilter, Revision
-from clarity.domain.access import Reason, Scope
-from clarity.domain.errors import CannotOpen, StaleWrite, UnauditedAccess
+from clarity.application.ports import Held, PatientFilter, Revision
+from clarity.domain.access import Reason, Scope, decide
+from clarity.domain.duplicates import Moved, moving, require_merged, watched
+from clarity.domain.errors import CannotOpen, Conflict, StaleWrite, UnauditedAccess
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
-from clarity.domain.patients import Patient, PatientCard, PatientStatus
-from clarity.domain.records import Resource, Sealed
+from clarity.domain.patients import LegalHold, Patient, PatientCard, Removal
+from clarity.domain.records import Label, Resource, Sealed
+from clarity.domain.retention import Kept, Retention
 from clarity.persistence.care_team import cares_for, change_care_team, past_care_teams
+from clarity.persistence.duplicates.watch import DuplicateWatch
 from clarity.persistence.identifiers import IdentifierTable
 from clarity.persistence.keys import DataKeyRow, key_columns
 from clarity.persistence.ledger import Ledger
@@ -46,6 +49,7 @@ class SqlPatientRepository:
     table: PatientTable
     identifiers: IdentifierTable
     ledger: Ledger
+    watch: DuplicateWatch
     _opened: dict[PatientId, _Opened] = field(default_factory=dict, init=False)
 
     async def get(self, patient: PatientId) -> Sealed:
@@ -135,28 +139,75 @@ class SqlPatientRepository:
         """Write a patient that this unit of work opened as its next version and return it."""
         opened = self._opened_at(patient)
         complete = patient.with_hidden_of(opened.patient, opened.shown.fields)
-        changed = complete.changed_from(opened.patient)
         shown = opened.shown
         if complete.label is not opened.patient.label:
             consents = self.table.consents_of(opened.record)
             shown = opened.admitted.check_relabel(complete.label, consents, lose_sight=lose_sight)
-        version = await self.table.replace(
-            self.session, self.ledger, opened.record, complete, written(complete, changed)
-        )
-        saved = replace(complete, version=version)
+        saved = replace(complete, version=await self._replace(opened, complete))
         await self._write_ties(opened.patient, saved)
         return _as_shown(saved, shown)
 
-    async def delete(self, patient: Patient) -> None:
-        """Turn a patient that this unit of work opened into a tombstone."""
+    def kept(self, admitted: Admitted, rule: Retention) -> Kept:
+        """Return what `rule` says of the admitted record."""
+        record = as_stored(admitted)
+        return rule.of(self.table.open_patient(record, admitted.care_team), record.written_at)
+
+    async def remove(self, patient: Patient, removal: Removal) -> None:
+        """Turn a patient that this unit of work opened into a tombstone, its last version saying why."""
         opened = self._opened_at(patient)
-        whole = opened.patient
-        version = await self.table.replace(
-            self.session, self.ledger, opened.record, whole, written(whole, 0, status=PatientStatus.DELETED)
-        )
-        # Where the record came from is kept, so that an import does not bring it back.
-        untied = replace(whole, identifiers=(), telecoms=(), care_team=frozenset(), version=version)
-        await self._write_ties(whole, untied)
+        removed = replace(opened.patient, removal=removal)
+        version = await self._replace(opened, removed)
+        await self._write_ties(opened.patient, replace(_untied(removed), version=version))
+
+    async def restore(self, patient: Patient) -> Patient:
+        """Undo the removal of a patient that this unit of work opened."""
+        opened = self._opened_at(patient)
+        removed = opened.patient
+        if removed.removal is None:
+            raise Conflict("the record was not removed")
+        before = removed.version - 1
+        teams = await past_care_teams(self.session, removed.id, [before])
+        restored = replace(removed, removal=None, care_team=teams[before])
+        restored = replace(restored, version=await self._replace(opened, restored))
+        await self._write_ties(_untied(removed), restored)
+        return _as_shown(restored, opened.shown)
+
+    async def absorb(self, survivor: Patient, duplicate: Patient, removal: Removal) -> Moved:
+        """Take away the record of `duplicate`, add to `survivor` what they lack, and return that.
+
+        Both were opened by this unit of work, and both are merged whole.
+        """
+        mine, theirs = self._opened_at(survivor), self._opened_at(duplicate)
+        moved = moving(mine.patient, theirs.patient, removal.at)
+        whole = moved.added_to(mine.patient)
+        consents = self.table.consents_of(mine.record)
+        if whole.label is Label.PART2 and any(consent.holds_at(removal.at) for consent in consents()):
+            # They were given for one of the two records, to whoever treated the patient by it.
+            raise Conflict("the surviving record has consents in force: withdraw them, and record them anew afterwards")
+        await self.remove(duplicate, removal)
+        return replace(moved, version=await self._rewrite(mine, whole))
+
+    async def give_back(self, survivor: Patient, duplicate: Patient, moved: Moved) -> None:
+        """Take back from `survivor` what is left of `moved`, and restore the record of `duplicate`."""
+        mine, theirs = self._opened_at(survivor), self._opened_at(duplicate)
+        require_merged(theirs.patient, survivor.id)
+        await self._rewrite(mine, moved.taken_from(mine.patient))
+        await self.restore(duplicate)
+
+    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> tuple[list[Held], int]:
+        """Return at most `at_most` legal holds in order of their records' ids, and how many there are in all."""
+        found: list[Held] = []
+        count = 0
+        chosen = self._chosen(self.table.fetched, scope, PatientFilter())
+        async for record in self._in_order(chosen, after=None, at_a_time=_ROWS_AT_A_TIME):
+            hold = self._hold_on(scope, record)
+            if hold is None:
+                continue
+            count += 1
+            if len(found) < at_most and (after is None or record.patient > after):
+                self.ledger.disclose(record.resource, record.patient)
+                found.append(Held(patient=record.patient, hold=hold))
+        return found, count
 
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
         """Return the versions of the admitted record below `before`, the newest first."""
@@ -200,6 +251,20 @@ class SqlPatientRepository:
                 written_by=record.written_by,
             )
         )
+
+    def _hold_on(self, scope: Scope, record: SealedRecord) -> LegalHold | None:
+        """Return the hold on a record that `scope` covers; one that does not open is for others to report."""
+        try:
+            hold, label = self.table.open_hold(record)
+            allowed = scope.after_opening(record, label, self.table.consents_of(record)).allowed
+        except CannotOpen:
+            return None
+        return hold if allowed else None
+
+    def may_show(self, scope: Scope, record: Sealed) -> bool:
+        """Tell whether `scope` covers a record that was fetched here, by its exact label too."""
+        decision = decide(scope, record)
+        return decision.allowed and isinstance(record, SealedRecord) and self._may_be_shown(scope, record)
 
     def _may_be_shown(self, scope: Scope, record: SealedRecord) -> bool:
         """Tell whether the exact label lets `scope` cover a record; one that does not open is for others to report."""
@@ -246,6 +311,17 @@ class SqlPatientRepository:
             raise StaleWrite
         return opened
 
+    async def _rewrite(self, opened: _Opened, patient: Patient) -> int:
+        """Write `patient` whole as the version behind the one that was opened, with its ties; return its number."""
+        version = await self._replace(opened, patient)
+        await self._write_ties(opened.patient, replace(patient, version=version))
+        return version
+
+    async def _replace(self, opened: _Opened, patient: Patient) -> int:
+        """Write `patient` as the version behind the one that was opened, and return its number."""
+        beside = written(patient, patient.changed_from(opened.patient))
+        return await self.table.replace(self.session, self.ledger, opened.record, patient, beside)
+
     async def _write_ties(self, before: Patient | None, after: Patient) -> None:
         """Bring identifiers and care team in step with the patient at the version of `after`."""
         await self.identifiers.change(
@@ -262,6 +338,12 @@ class SqlPatientRepository:
             after=after.care_team,
             version=after.version,
         )
+        await self.watch.look(after.id, watched(after.terms) - watched(before.terms if before else ()))
+
+
+def _untied(patient: Patient) -> Patient:
+    """Return a patient with nothing left that ties their record to others, but where it came from."""
+    return replace(patient, identifiers=(), telecoms=(), care_team=frozenset())
 
 
 def _as_shown(patient: Patient, shown: Shown) -> Patient:
