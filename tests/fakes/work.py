@@ -19,6 +19,7 @@ from tests.fakes.accounts import (
 from tests.fakes.break_glass import MemoryBreakGlassRepository
 from tests.fakes.consents import MemoryConsentRepository
 from tests.fakes.credentials import MemoryCredentialRepository
+from tests.fakes.duplicates import MemoryDuplicateRepository
 from tests.fakes.outbox import MemoryLinkRepository, MemoryOutbox
 from tests.fakes.patients import (
     MemoryIdempotencyKeys,
@@ -53,6 +54,10 @@ class MemoryWork:
     @cached_property
     def patients(self) -> MemoryPatientRepository:
         return MemoryPatientRepository(self._tables, self._ledger)
+
+    @cached_property
+    def duplicates(self) -> MemoryDuplicateRepository:
+        return MemoryDuplicateRepository(self._tables, self.patients, self._ledger)
 
     @cached_property
     def consents(self) -> MemoryConsentRepository:
