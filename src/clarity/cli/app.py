@@ -11,6 +11,7 @@ from typer.main import get_group
 from clarity import __version__
 from clarity.cli import (
     accounts,
+    break_glass,
     consents,
     credentials,
     demo,
@@ -19,6 +20,7 @@ from clarity.cli import (
     keys,
     me,
     migrate,
+    outbox,
     patients,
     policy,
     practitioners,
@@ -63,10 +65,12 @@ app.command()(demo.demo)
 app.command(name="import", epilog=imports.EXAMPLES)(imports.import_)
 app.add_typer(patients.app, name="patient")
 app.add_typer(consents.app, name="consent")
+app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(research.app, name="research")
 accounts.app.command(name="remove-second-factor")(sessions.remove_second_factor)
 app.add_typer(practitioners.app, name="practitioner")
 app.add_typer(accounts.app, name="account")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(credentials.app, name="credential")
 app.add_typer(sessions.app, name="session")
 app.add_typer(me.app, name="me")
