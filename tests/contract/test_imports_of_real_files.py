@@ -86,6 +86,13 @@ async def test_everything_in_the_files_is_in_the_practice(practice: Practice, fo
 
     doctors = {one.id: one for one in await staff(practice)}
     assert sorted(one.npi for one in doctors.values()) == sorted(said.npis.values())
+    trained = {
+        role["practitioner"]["identifier"]["value"]: role["specialty"][0]["text"]
+        for role in said.resources["PractitionerRole"].values()
+    }
+    assert {one.npi: str(one.specialty or "") for one in doctors.values()} == {
+        npi: trained.get(npi, "") for npi in said.npis.values()
+    }
     patients = await everybody(practice, [f"import|Patient/{name}" for name in said.resources["Patient"]])
     assert len(patients) == len(said.resources["Patient"])
     for patient in patients:
