@@ -1,10 +1,11 @@
 """The composition root: settings become adapters, adapters become services. Here, and nowhere else, they meet."""
 
+import asyncio
 import os
 import pwd
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
@@ -18,12 +19,15 @@ from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
+from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
-from clarity.application.life import LifeService
+from clarity.application.links import LinkSender
 from clarity.application.open_sessions import OpenSessionService
+from clarity.application.outbox import OutboxService, keep_delivering
+from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
-from clarity.application.ports import Clock, Trail
+from clarity.application.ports import Clock, Postman, Trail
 from clarity.application.practitioners import PractitionerService
 from clarity.application.research import ResearchService
 from clarity.application.second_factors import SecondFactorService
@@ -33,10 +37,11 @@ from clarity.audit.encoding import Notary, decode
 from clarity.audit.trail import GroupCommitTrail
 from clarity.cache.rates import MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
-from clarity.domain.access import OPERATOR, POLICY, Actor, Purpose, Role
+from clarity.domain.access import OPERATOR, POLICY, SENDER, Actor, Purpose, Role
 from clarity.domain.ids import RequestId
+from clarity.domain.links import LinkPurpose
 from clarity.domain.retention import Retention
-from clarity.domain.retention import Retention
+from clarity.mail.addresses import open_postman
 from clarity.persistence.audit import SqlEventStore
 from clarity.persistence.engine import Database, EngineOptions, connect
 from clarity.persistence.types import use_system_seal
@@ -46,6 +51,7 @@ from clarity.security.blind_index import BlindIndex
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from clarity.security.keystore import open_store
+from clarity.security.links import LinkTokens
 from clarity.security.machine_keys import MachineKeys
 from clarity.security.macs import AuditKeys
 from clarity.security.one_time_codes import OneTimeCodes
@@ -54,6 +60,8 @@ from clarity.security.pseudonyms import ResearchPseudonyms
 from clarity.security.roots import open_root
 from clarity.security.strength import StolenPasswords
 from clarity.security.tokens import AccessTokens
+
+_LAST_DELIVERY_SECONDS = 5.0
 
 
 def now() -> datetime:
@@ -140,7 +148,16 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
     """Join adapters and services."""
     cursors, limits, codes = Cursors(keyring), MemoryRateLimit(), OneTimeCodes()
     idle, required = timedelta(minutes=settings.session_idle_minutes), _requires_second_factor(settings)
-    accounts = AccountService(begin=units.begin, reading=units.reading, now=now, new_id=uuid7, passwords=passwords)
+    links = _link_sender(settings)
+    accounts = AccountService(
+        begin=units.begin,
+        reading=units.reading,
+        now=now,
+        new_id=uuid7,
+        passwords=passwords,
+        cursors=cursors,
+        links=links,
+    )
     return Services(
         patients=PatientService(
             begin=units.begin,
@@ -149,14 +166,6 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             cursors=cursors,
             limits=limits,
             now=now,
-        ),
-        life=LifeService(
-            begin=units.begin,
-            reading=units.reading,
-            cursors=cursors,
-            retention=Retention(settings.retention_years),
-            now=now,
-            today=partial(today, settings),
         ),
         life=LifeService(
             begin=units.begin,
@@ -176,10 +185,21 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             at_most=timedelta(minutes=settings.break_glass_minutes),
             practice=settings.practice_name,
         ),
+        duplicates=DuplicateService(units.begin, units.reading, cursors, now),
         consents=ConsentService(units.begin, units.reading, now),
         research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(units.begin, units.reading, cursors, now),
         accounts=accounts,
+        passwords=PasswordService(
+            begin=units.begin,
+            reading=units.reading,
+            passwords=passwords,
+            limits=limits,
+            links=links,
+            now=now,
+            new_id=uuid7,
+        ),
+        outbox=OutboxService(begin=units.begin, reading=units.reading, postman=_postman(settings), now=now),
         sessions=SessionService(
             begin=units.begin,
             reading=units.reading,
@@ -218,6 +238,21 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
         new_id=uuid7,
         ready=ready,
     )
+
+
+def _link_sender(settings: Settings) -> LinkSender:
+    return LinkSender(
+        tokens=LinkTokens(),
+        public_url=settings.public_url,
+        lifetimes={
+            LinkPurpose.INVITATION: timedelta(hours=settings.invitation_ttl_hours),
+            LinkPurpose.PASSWORD_RESET: timedelta(minutes=settings.reset_ttl_minutes),
+        },
+    )
+
+
+def _postman(settings: Settings) -> Postman:
+    return open_postman(settings.mail_url.get_secret_value(), settings.mail_from, settings.mail_ssl_root_cert)
 
 
 def _requires_second_factor(settings: Settings) -> bool:
@@ -261,6 +296,26 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         yield assemble(settings, keyring, units, passwords, ready)
 
 
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Services]:
+    """Open everything as `running` does, and send what waits in the outbox meanwhile; at the end, what is due then."""
+    async with running(settings) as services:
+        stopping = asyncio.Event()
+        pause = settings.outbox_pause_seconds
+        sending = asyncio.create_task(keep_delivering(services.outbox, _sender, stopping, pause_seconds=pause))
+        try:
+            yield services
+        finally:
+            stopping.set()
+            # What cannot be sent in time is sent by whoever starts next.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(sending, _LAST_DELIVERY_SECONDS)
+
+
+def _sender() -> Actor:
+    return Actor(id=SENDER, role=Role.SYSTEM, request=RequestId(uuid7()), purpose=Purpose.SYSTEM_ADMINISTRATION)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the HTTP application; it opens everything when it starts, and closes it when it ends.
 
@@ -268,4 +323,4 @@ def create_app(settings: Settings) -> FastAPI:
     """
     POLICY.require_complete()
     options = ApiOptions(today=partial(today, settings), max_body_bytes=settings.max_body_bytes)
-    return api.create_app(partial(running, settings), options)
+    return api.create_app(partial(serving, settings), options)

@@ -17,8 +17,8 @@ from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
+from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
-from clarity.application.life import LifeService
 from clarity.application.life import LifeService
 from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock
@@ -31,7 +31,6 @@ from clarity.domain.break_glass import DEFAULT_MINUTES
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
-from clarity.domain.retention import Retention
 from clarity.domain.retention import Retention
 from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
@@ -153,7 +152,6 @@ def services(
             now=now,
         ),
         life=LifeService(begin, reading, cursors, Retention(), now, lambda: TODAY),
-        life=LifeService(begin, reading, cursors, Retention(), now, lambda: TODAY),
         break_glass=BreakGlassService(
             begin=begin,
             reading=reading,
@@ -164,10 +162,13 @@ def services(
             at_most=timedelta(minutes=DEFAULT_MINUTES),
             practice="Harbor Psychiatry",
         ),
+        duplicates=DuplicateService(begin, reading, cursors, now),
         consents=ConsentService(begin, reading, now),
         research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(begin, reading, cursors, now),
-        accounts=door.accounts,
+        accounts=replace(door.accounts, cursors=cursors),
+        passwords=replace(door.own_passwords, limits=limits),
+        outbox=door.outbox,
         sessions=replace(door.sessions, tokens=AccessTokens(keyring), limits=limits),
         open_sessions=door.open_sessions,
         second_factors=replace(door.second_factors, limits=limits),

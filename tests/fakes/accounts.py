@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from clarity.application.accounts import AccountService
+from clarity.application.links import LinkSender
 from clarity.application.open_sessions import OpenSessionService
-from clarity.application.ports import AccessClaims, BeginReading, BeginWork, Work
+from clarity.application.outbox import OutboxService
+from clarity.application.passwords import PasswordService
+from clarity.application.ports import AccessClaims, BeginReading, BeginWork, Letter, Work
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import Opened, SessionService
 from clarity.domain.access import Actor, Role
@@ -21,23 +24,28 @@ from clarity.domain.errors import (
     DuplicateEmail,
     Invalid,
     NotFound,
+    PractitionerHasAccount,
     StaleWrite,
     TooMany,
     Unauthenticated,
+    Undeliverable,
     WrongCredentials,
 )
 from clarity.domain.ids import AccountId, CredentialId, MessageId, PatientId, PractitionerId, RequestId, SessionId
-from clarity.domain.links import Link
+from clarity.domain.links import Link, LinkPurpose
 from clarity.domain.messages import Posted
 from clarity.domain.records import Resource
 from clarity.domain.second_factors import SecondFactor
 from clarity.persistence.ledger import Ledger
+from clarity.security.cursors import Cursors
 from clarity.security.hazmat import totp
+from clarity.security.links import LinkTokens
 from clarity.security.one_time_codes import DIGITS, STEP_SECONDS, OneTimeCodes
-from tests.builders import NOW, new_id, the_operator
+from tests.builders import NOW, a_keyring, new_id, the_operator
 
 PASSWORD = "quiet ferns along the river"
 ADDRESS = "198.51.100.7"
+LINK_LIFETIMES = {LinkPurpose.INVITATION: timedelta(hours=72), LinkPurpose.PASSWORD_RESET: timedelta(minutes=30)}
 
 
 @dataclass(slots=True)
@@ -88,6 +96,26 @@ class MemoryAccountRepository:
         accounts = (one.account for one in self.staff.accounts.values())
         return sorted(one.id for one in accounts if one.role is role and one.status is AccountStatus.ACTIVE)
 
+    async def count(self) -> int:
+        return len(self.staff.accounts)
+
+    async def has_password(self, account: AccountId) -> bool:
+        return self.staff.accounts[account].password_hash is not None
+
+    async def find_by_patient(self, patient: PatientId) -> list[Account]:
+        return sorted(
+            (one.account for one in self.staff.accounts.values() if one.account.patient == patient),
+            key=lambda one: one.id,
+        )
+
+    async def hold_administrators(self) -> frozenset[AccountId]:
+        everybody = [one.account for one in self.staff.accounts.values()]
+        return frozenset(
+            one.id
+            for one in everybody
+            if one.role is Role.ADMINISTRATOR and one.status is AccountStatus.ACTIVE and not one.machine
+        )
+
     async def add(self, credentials: Credentials) -> Account:
         self.ledger.stamp()
         await self._require_unique(credentials.account)
@@ -116,6 +144,10 @@ class MemoryAccountRepository:
         found = await self.find_by_email(account.email)
         if found is not None and found.account.id != account.id:
             raise DuplicateEmail
+        for one in (other.account for other in self.staff.accounts.values()):
+            both_in_use = AccountStatus.DISABLED not in {account.status, one.status}
+            if both_in_use and one.id != account.id and one.practitioner == account.practitioner is not None:
+                raise PractitionerHasAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +269,19 @@ class MemorySecondFactorRepository:
 
 
 @dataclass(slots=True)
+class KeptLetters:
+    """A `Postman` who keeps every letter, and takes none while `away`."""
+
+    letters: list[Letter] = field(default_factory=list)
+    away: bool = False
+
+    async def send(self, letter: Letter) -> None:
+        if self.away:
+            raise Undeliverable
+        self.letters.append(letter)
+
+
+@dataclass(slots=True)
 class PlainPasswords:
     """`Passwords` that hash at once, and count what a real one would have spent time on.
 
@@ -324,11 +369,44 @@ class FrontDoor:
     second_factor_required: bool = False
     codes: OneTimeCodes = field(default_factory=OneTimeCodes)
     meanwhile: Callable[[], Awaitable[object]] | None = None
+    cursors: Cursors = field(default_factory=lambda: Cursors(a_keyring()))
+    postman: KeptLetters = field(default_factory=KeptLetters)
 
     @property
     def accounts(self) -> AccountService:
         """The use-cases on accounts."""
-        return AccountService(self.begin, self.reading, lambda: self.at, new_id, self.passwords)
+        return AccountService(
+            begin=self.begin,
+            reading=self.reading,
+            now=lambda: self.at,
+            new_id=new_id,
+            passwords=self.passwords,
+            cursors=self.cursors,
+            links=self.links,
+        )
+
+    @property
+    def links(self) -> LinkSender:
+        """Who sends one-time links."""
+        return LinkSender(LinkTokens(), "https://clinic.test/app/", LINK_LIFETIMES)
+
+    @property
+    def own_passwords(self) -> PasswordService:
+        """The use-cases on one's own password."""
+        return PasswordService(
+            begin=self.begin,
+            reading=self.reading,
+            passwords=self.passwords,
+            limits=self.limits,
+            links=self.links,
+            now=lambda: self.at,
+            new_id=new_id,
+        )
+
+    @property
+    def outbox(self) -> OutboxService:
+        """The use-cases on the outbox."""
+        return OutboxService(self.begin, self.reading, self.postman, lambda: self.at)
 
     @property
     def sessions(self) -> SessionService:
@@ -376,7 +454,7 @@ class FrontDoor:
 
     async def employed(
         self,
-        role: Role = Role.ADMINISTRATOR,
+        role: Role = Role.FRONT_DESK,
         *,
         email: str = "",
         practitioner: PractitionerId | None = None,

@@ -1,10 +1,9 @@
-"""One-time links and the outbox in dictionaries, and somebody who keeps the letters they are given."""
+"""One-time links and the outbox in dictionaries."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from clarity.application.ports import Letter
-from clarity.domain.errors import StaleWrite, Undeliverable
+from clarity.domain.errors import StaleWrite
 from clarity.domain.ids import AccountId, MessageId
 from clarity.domain.links import Link
 from clarity.domain.messages import Message, Posted
@@ -71,6 +70,7 @@ class MemoryOutbox:
     async def finish(self, message: MessageId, at: datetime) -> None:
         if (posted := self._unsent(message)) is not None:
             self._write(replace(_empty(posted), sent_at=at))
+            self.ledger.change(Resource.MESSAGE, message)
 
     async def postpone(self, message: MessageId, due_at: datetime) -> None:
         if (posted := self._unsent(message)) is not None:
@@ -98,21 +98,7 @@ class MemoryOutbox:
 
     def _write(self, posted: Posted) -> None:
         self.staff.messages[posted.id] = posted
-        self.ledger.change(Resource.MESSAGE, posted.id)
 
 
 def _empty(posted: Posted) -> Posted:
     return replace(posted, message=replace(posted.message, content={}), emptied=True)
-
-
-@dataclass(slots=True)
-class KeptLetters:
-    """A `Postman` who keeps every letter, and takes none while `away`."""
-
-    letters: list[Letter] = field(default_factory=list)
-    away: bool = False
-
-    async def send(self, letter: Letter) -> None:
-        if self.away:
-            raise Undeliverable
-        self.letters.append(letter)

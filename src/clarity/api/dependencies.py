@@ -14,7 +14,9 @@ from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.life import LifeService
+from clarity.application.duplicates import DuplicateService
 from clarity.application.open_sessions import OpenSessionService
+from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
 from clarity.application.practitioners import PractitionerService
 from clarity.application.research import ResearchService
@@ -58,6 +60,10 @@ async def _life(services: RunningServices) -> LifeService:
     return services.life
 
 
+async def _duplicates(services: RunningServices) -> DuplicateService:
+    return services.duplicates
+
+
 async def _consents(services: RunningServices) -> ConsentService:
     return services.consents
 
@@ -72,6 +78,10 @@ async def _practitioners(services: RunningServices) -> PractitionerService:
 
 async def _accounts(services: RunningServices) -> AccountService:
     return services.accounts
+
+
+async def _passwords(services: RunningServices) -> PasswordService:
+    return services.passwords
 
 
 async def _sessions(services: RunningServices) -> SessionService:
@@ -93,10 +103,12 @@ async def _credentials(services: RunningServices) -> CredentialService:
 Patients = Annotated[PatientService, Depends(_patients)]
 BrokenGlass = Annotated[BreakGlassService, Depends(_break_glass)]
 Life = Annotated[LifeService, Depends(_life)]
+Duplicates = Annotated[DuplicateService, Depends(_duplicates)]
 Consents = Annotated[ConsentService, Depends(_consents)]
 Research = Annotated[ResearchService, Depends(_research)]
 Practitioners = Annotated[PractitionerService, Depends(_practitioners)]
 Accounts = Annotated[AccountService, Depends(_accounts)]
+OwnPasswords = Annotated[PasswordService, Depends(_passwords)]
 Sessions = Annotated[SessionService, Depends(_sessions)]
 OpenSessions = Annotated[OpenSessionService, Depends(_open_sessions)]
 SecondFactors = Annotated[SecondFactorService, Depends(_second_factors)]

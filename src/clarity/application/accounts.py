@@ -1,16 +1,22 @@
-"""The use-cases on accounts: who may log in, and as what."""
+"""The use-cases on other people's accounts: who may log in, and as what."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from clarity.application.admission import require_right
-from clarity.application.pages import page_size
-from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, Passwords, Work
+from clarity.application.links import LinkSender
+from clarity.application.open_sessions import account_named
+from clarity.application.pages import Page, page_size
+from clarity.application.ports import BeginReading, BeginWork, Clock, Cursors, NewId, Passwords, Work
 from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor, Reason, Role, right_to
 from clarity.domain.accounts import Account, AccountStatus, Credentials
 from clarity.domain.audit import Attempt
-from clarity.domain.errors import Forbidden, Invalid, NotFound
+from clarity.domain.errors import Conflict, Forbidden, Invalid, LastAdministrator, NotFound, StaleWrite, Transient
 from clarity.domain.ids import AccountId, PatientId, PractitionerId
+from clarity.domain.links import LinkPurpose
+from clarity.domain.messages import Message, MessageKind
 from clarity.domain.records import Resource
 
 
@@ -19,7 +25,7 @@ class AccountService:
     """The use-cases on accounts. Each leaves an event that names the account.
 
     Where one account is meant, it is given by its id or its e-mail address. Raises `Forbidden` for everybody but
-    administrators and the system.
+    administrators and the system, and for what nobody does to their own account.
     """
 
     begin: BeginWork
@@ -27,6 +33,33 @@ class AccountService:
     now: Clock
     new_id: NewId
     passwords: Passwords
+    cursors: Cursors
+    links: LinkSender
+
+    async def invite(
+        self,
+        actor: Actor,
+        *,
+        email: str,
+        name: str,
+        role: Role,
+        practitioner: PractitionerId | None = None,
+        patient: PatientId | None = None,
+    ) -> Account:
+        """Send somebody a link with which they choose a password; then they may log in.
+
+        Raises as `add` does.
+        """
+        account = Account(
+            id=AccountId(self.new_id()),
+            email=email,
+            name=name,
+            role=role,
+            status=AccountStatus.INVITED,
+            practitioner=practitioner,
+            patient=patient,
+        )
+        return await self._store(actor, Credentials(account=account, password_hash=None))
 
     async def add(
         self,
@@ -39,10 +72,11 @@ class AccountService:
         practitioner: PractitionerId | None = None,
         patient: PatientId | None = None,
     ) -> Account:
-        """Let somebody log in from now on.
+        """Let somebody log in from now on, with a password that is not of their own choosing.
 
         Raises `Invalid` for a weak password or a link that does not fit the role, `DuplicateEmail` if the
-        e-mail address has an account, disabled or not.
+        e-mail address has an account, disabled or not, `PractitionerHasAccount` if another account in use is the
+        practitioner's.
         """
         account = Account(
             id=AccountId(self.new_id()),
@@ -52,17 +86,52 @@ class AccountService:
             practitioner=practitioner,
             patient=patient,
         )
-        password_hash = await self._hash(actor, Action.REGISTER, password)
+        password_hash = await self._hash(actor, Action.REGISTER, password, about=(email, name))
         return await self._store(actor, Credentials(account=account, password_hash=password_hash))
 
-    async def list(self, actor: Actor, *, after: AccountId | None = None, at_most: int = 50) -> tuple[Account, ...]:
-        """Return the accounts behind `after` in the order they were made, at most `at_most` of them."""
+    async def add_machine(
+        self,
+        actor: Actor,
+        *,
+        email: str,
+        name: str,
+        role: Role,
+        practitioner: PractitionerId | None = None,
+        patient: PatientId | None = None,
+    ) -> Account:
+        """Make an account that nobody logs in to: a service or a device acts in it by its credentials.
+
+        It has no password, and is sent no mail; its e-mail address is what it is found by. Raises as `add` does.
+        """
+        account = Account(
+            id=AccountId(self.new_id()),
+            email=email,
+            name=name,
+            role=role,
+            machine=True,
+            practitioner=practitioner,
+            patient=patient,
+        )
+        return await self._store(actor, Credentials(account=account, password_hash=None))
+
+    async def list(self, actor: Actor, *, cursor: str = "", at_most: int = 50) -> Page[Account]:
+        """Return accounts in the order they were made."""
+        context = b"accounts" + actor.id.bytes
+        after = AccountId(UUID(bytes=self.cursors.open(cursor, context))) if cursor else None
         size = page_size(at_most)
-        async with self.reading() as work:
+        async with self.reading(snapshot=True) as work:
             attempt = self._attempt(work, actor, Action.LIST)
-            found = tuple(await work.accounts.find_page(after=after, at_most=size))
-            attempt.ids = tuple(account.id for account in found)
-        return found
+            found = await work.accounts.find_page(after=after, at_most=size + 1)
+            items = tuple(found[:size])
+            attempt.ids = tuple(account.id for account in items)
+            count = await work.accounts.count()
+        next_cursor = self.cursors.seal(items[-1].id.bytes, context) if len(found) > size else ""
+        return Page(items=items, next_cursor=next_cursor, count=count)
+
+    async def view(self, actor: Actor, which: AccountId | str) -> Account:
+        """Return one account. Raises `NotFound` if there is no such account."""
+        async with self.reading() as work:
+            return await self._find(work, self._attempt(work, actor, Action.VIEW), which)
 
     async def view_own(self, actor: Actor) -> Account:
         """Return the account of `actor`. Raises `Forbidden` for an actor that is no account."""
@@ -76,35 +145,110 @@ class AccountService:
 
     @retrying
     async def disable(self, actor: Actor, which: AccountId | str) -> Account:
-        """Keep an account from logging in and end its sessions. Disabling it again changes nothing.
+        """Keep an account from logging in, and end its sessions and its links. Disabling it again changes nothing.
 
-        Raises `NotFound` if there is no such account.
+        Raises `NotFound` if there is no such account, `LastAdministrator` if nobody would be left to enable it.
         """
         async with self.begin() as work:
-            attempt = self._attempt(work, actor, Action.CHANGE_STATUS)
-            account = await self._find(work, attempt, which)
+            attempt, account = await self._others(work, actor, Action.CHANGE_STATUS, which)
             if account.status is not AccountStatus.DISABLED:
-                account = await work.accounts.save(replace(account, status=AccountStatus.DISABLED))
+                await _require_another_administrator(work, account)
+                account = await _save(work, replace(account, status=AccountStatus.DISABLED))
             await work.sessions.revoke_all(account.id, attempt.at)
+            await work.links.revoke_all(account.id, attempt.at)
+            await work.break_glass.close_all(account.id, attempt.at)
+            return account
+
+    @retrying
+    async def enable(self, actor: Actor, which: AccountId | str) -> Account:
+        """Let a disabled account log in again. Somebody who never chose a password is invited anew.
+
+        Raises `NotFound` if there is no such account, `Invalid` if whom it is linked to is gone,
+        `PractitionerHasAccount` if another account has taken its place. Enabling it again changes nothing.
+        """
+        async with self.begin() as work:
+            attempt, account = await self._others(work, actor, Action.CHANGE_STATUS, which)
+            if account.status is not AccountStatus.DISABLED:
+                return account
+            await _require_links(work, account)
+            may_log_in = account.machine or await work.accounts.has_password(account.id)
+            status = AccountStatus.ACTIVE if may_log_in else AccountStatus.INVITED
+            account = await _save(work, replace(account, status=status))
+            if status is AccountStatus.INVITED:
+                await self.links.send(work, account.id, LinkPurpose.INVITATION, attempt.at)
+            return account
+
+    async def change_role(
+        self,
+        actor: Actor,
+        which: AccountId | str,
+        role: Role,
+        practitioner: PractitionerId | None = None,
+        patient: PatientId | None = None,
+    ) -> Account:
+        """Give an account another role, with the links that belong to it, and end its sessions.
+
+        Raises `NotFound` if there is no such account, `Invalid` for links that do not fit the role,
+        `PractitionerHasAccount` if another account in use is the practitioner's, `LastAdministrator` if nobody would
+        be left to give the role back.
+        """
+
+        def changed(account: Account) -> Account:
+            return replace(account, role=role, practitioner=practitioner, patient=patient)
+
+        return await self._change_role(actor, which, changed)
+
+    @retrying
+    async def send_reset(self, actor: Actor, which: AccountId | str) -> Account:
+        """Send the holder of an account a link to choose another password, or a first one if they were invited.
+
+        The password they have stays good until they do. Raises `NotFound` if there is no such account, `Conflict` if it
+        is disabled, or that of a machine.
+        """
+        async with self.begin() as work:
+            attempt = self._attempt(work, actor, Action.RESET_PASSWORD)
+            account = await self._find(work, attempt, which)
+            _require_holder(account)
+            if account.status is AccountStatus.DISABLED:
+                raise Conflict("the account is disabled; enable it first")
+            invited = account.status is AccountStatus.INVITED
+            purpose = LinkPurpose.INVITATION if invited else LinkPurpose.PASSWORD_RESET
+            await self.links.send(work, account.id, purpose, attempt.at)
             return account
 
     async def reset_password(self, actor: Actor, which: AccountId | str, password: str) -> Account:
-        """Give an account another password and end its sessions.
+        """Give an account another password and end its sessions and links. Somebody who was invited may log in then.
 
-        Raises `Invalid` for a weak password, `NotFound` if there is no such account.
+        Raises `Invalid` for a weak password, `NotFound` if there is no such account, `Conflict` if it is a machine's.
         """
-        password_hash = await self._hash(actor, Action.RESET_PASSWORD, password)
+        password_hash = await self._hash(actor, Action.RESET_PASSWORD, password, of=which)
         return await self._replace_password(actor, which, password_hash)
 
-    async def _hash(self, actor: Actor, action: Action, password: str) -> str:
+    async def _hash(
+        self,
+        actor: Actor,
+        action: Action,
+        password: str,
+        *,
+        about: tuple[str, ...] = (),
+        of: AccountId | str | None = None,
+    ) -> str:
         """Hash a password before the transaction: it takes long on purpose, and nobody else should wait for it.
 
-        For whoever may not do `action`, nothing is hashed at all.
+        For whoever may not do `action`, nothing is hashed at all. What is known of its holder does not make a password:
+        `about`, or what is known of the account `of`.
         """
         if not right_to(actor, action, Resource.ACCOUNT).everybodys:
             async with self.reading() as work:
                 self._attempt(work, actor, action)
-        self.passwords.check_strength(password)
+        if of is not None:
+            try:
+                async with self.reading() as work:
+                    account = await account_named(work, of)
+                about = (account.email, account.name)
+            except NotFound:
+                pass  # the unit of work that follows says so, and leaves the event
+        self.passwords.check_strength(password, about)
         return await self.passwords.hash(password)
 
     @retrying
@@ -114,15 +258,39 @@ class AccountService:
             account = credentials.account
             attempt.ids, attempt.patient = (account.id,), account.patient
             await _require_links(work, account)
-            return await work.accounts.add(credentials)
+            added = await work.accounts.add(credentials)
+            if added.status is AccountStatus.INVITED:
+                await self.links.send(work, added.id, LinkPurpose.INVITATION, attempt.at)
+            return added
+
+    @retrying
+    async def _change_role(
+        self, actor: Actor, which: AccountId | str, changed: Callable[[Account], Account]
+    ) -> Account:
+        async with self.begin() as work:
+            attempt, account = await self._others(work, actor, Action.CHANGE_ROLE, which)
+            wanted = changed(account)
+            if wanted == account:
+                return account
+            await _require_links(work, wanted)
+            if wanted.role is not Role.ADMINISTRATOR:
+                await _require_another_administrator(work, account)
+            saved = await _save(work, wanted)
+            await work.sessions.revoke_all(saved.id, attempt.at)
+            await work.break_glass.close_all(saved.id, attempt.at)
+            return saved
 
     @retrying
     async def _replace_password(self, actor: Actor, which: AccountId | str, password_hash: str) -> Account:
         async with self.begin() as work:
-            attempt = self._attempt(work, actor, Action.RESET_PASSWORD)
-            account = await self._find(work, attempt, which)
-            saved = await work.accounts.save(account, password_hash=password_hash)
+            attempt, account = await self._others(work, actor, Action.RESET_PASSWORD, which)
+            _require_holder(account)
+            invited = account.status is AccountStatus.INVITED
+            status = AccountStatus.ACTIVE if invited else account.status
+            saved = await _save(work, replace(account, status=status), password_hash=password_hash)
             await work.sessions.revoke_all(saved.id, attempt.at)
+            await work.links.revoke_all(saved.id, attempt.at)
+            await work.outbox.put(Message(to=saved.id, kind=MessageKind.PASSWORD_CHANGED))
             return saved
 
     def _note(self, work: Work, actor: Actor, action: Action) -> Attempt:
@@ -134,18 +302,31 @@ class AccountService:
         require_right(attempt, action)
         return attempt
 
+    async def _others(
+        self, work: Work, actor: Actor, action: Action, which: AccountId | str
+    ) -> tuple[Attempt, Account]:
+        """Return an account for what nobody does to their own: a mistake would be the last word."""
+        attempt = self._attempt(work, actor, action)
+        account = await self._find(work, attempt, which)
+        if account.id == actor.id:
+            attempt.refuse(Reason.NO_SUCH_RIGHT)
+            raise Forbidden("nobody does this to their own account; ask another administrator")
+        return attempt, account
+
     async def _find(self, work: Work, attempt: Attempt, which: AccountId | str) -> Account:
         """Return one account and name it in `attempt`."""
-        if isinstance(which, str):
-            found = await work.accounts.find_by_email(which)
-            if found is None:
-                raise NotFound
-            account = found.account
-        else:
-            attempt.ids = (which,)
-            account = await work.accounts.get(which)
+        attempt.ids = () if isinstance(which, str) else (which,)
+        account = await account_named(work, which)
         attempt.ids, attempt.patient = (account.id,), account.patient
         return account
+
+
+async def _save(work: Work, account: Account, *, password_hash: str | None = None) -> Account:
+    """Write an account that was read in this unit of work; whoever was faster is read again."""
+    try:
+        return await work.accounts.save(account, password_hash=password_hash)
+    except StaleWrite:
+        raise Transient from None
 
 
 async def _require_links(work: Work, account: Account) -> None:
@@ -155,3 +336,17 @@ async def _require_links(work: Work, account: Account) -> None:
         standing = (await work.patients.get(account.patient)).standing
         if standing is None or standing.deleted:
             raise Invalid("patient", "names nobody who is known here")
+
+
+async def _require_another_administrator(work: Work, account: Account) -> None:
+    """Raise `LastAdministrator` if `account` is the only one that may administer accounts.
+
+    They are all held, so that of two administrators who take each other's role at once one stays.
+    """
+    if account.role is Role.ADMINISTRATOR and await work.accounts.hold_administrators() == {account.id}:
+        raise LastAdministrator
+
+
+def _require_holder(account: Account) -> None:
+    if account.machine:
+        raise Conflict("nobody logs in to the account of a machine; give it a credential")

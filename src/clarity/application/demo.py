@@ -12,7 +12,7 @@ from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor, Role
 from clarity.domain.accounts import Account
 from clarity.domain.identifiers import IndexKind, IndexTerm
-from clarity.domain.ids import AccountId, PatientId, PractitionerId
+from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Resource
@@ -159,10 +159,11 @@ class DemoService:
 
     async def _every_account(self, actor: Actor) -> list[Account]:
         accounts: list[Account] = []
-        after: AccountId | None = None
-        while page := await self.accounts.list(actor, after=after, at_most=MAX_PAGE):
-            accounts.extend(page)
-            after = page[-1].id
+        page = await self.accounts.list(actor, at_most=MAX_PAGE)
+        accounts.extend(page.items)
+        while page.next_cursor:
+            page = await self.accounts.list(actor, cursor=page.next_cursor, at_most=MAX_PAGE)
+            accounts.extend(page.items)
         return accounts
 
     async def _open_account(self, actor: Actor, account: DemoAccount, password: str) -> None:

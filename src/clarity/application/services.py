@@ -8,9 +8,12 @@ from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
+from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
+from clarity.application.outbox import OutboxService
+from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, NewId
 from clarity.application.practitioners import PractitionerService
@@ -32,10 +35,13 @@ class Services:
     patients: PatientService
     life: LifeService
     break_glass: BreakGlassService
+    duplicates: DuplicateService
     consents: ConsentService
     research: ResearchService
     practitioners: PractitionerService
     accounts: AccountService
+    passwords: PasswordService
+    outbox: OutboxService
     sessions: SessionService
     open_sessions: OpenSessionService
     second_factors: SecondFactorService

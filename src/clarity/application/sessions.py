@@ -88,7 +88,7 @@ class SessionService:
         """
         network = network_of(address)
         await self._limit(Action.LOG_IN, request, network, LOG_INS_FROM_ADDRESS, network)
-        await self._limit(Action.LOG_IN, request, network, ATTEMPTS_ON_ACCOUNT, f"{network} {_typed(email)}")
+        await self._limit(Action.LOG_IN, request, network, ATTEMPTS_ON_ACCOUNT, f"{network} {typed_email(email)}")
         # Leaves no event of its own: nothing of the account is shown before the event that follows.
         async with self.reading() as work:
             found = await work.accounts.find_by_email(email)
@@ -329,7 +329,7 @@ def network_of(address: str) -> str:
     return str(parsed)
 
 
-def _typed(email: str) -> str:
+def typed_email(email: str) -> str:
     """Return an e-mail address as all its spellings that find the same account agree on it.
 
     An attacker who spells it another way each time would otherwise have as many attempts as there are ways.

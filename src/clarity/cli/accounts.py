@@ -1,7 +1,8 @@
 """`clarity account`: who may log in. Acts as the operator."""
 
 import secrets
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypedDict
 from uuid import UUID
 
 import typer
@@ -15,8 +16,8 @@ from clarity.cli.rendering import as_json
 from clarity.cli.terminal import ask_new_password, note, read_line, results
 from clarity.domain.access import Role
 from clarity.domain.accounts import Account, AccountStatus
-from clarity.domain.errors import Invalid
-from clarity.domain.ids import AccountId, PatientId, PractitionerId
+from clarity.domain.errors import Invalid, NotFound
+from clarity.domain.ids import PatientId, PractitionerId
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +33,26 @@ def _role(title: str) -> Role:
     return Role.titled(title)
 
 
+def _id(text: str | UUID) -> UUID:
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise typer.BadParameter(
+            "expected an id, like 0199a0c2-41aa-7d02-8f7c-5e2b9c6d1a08; names are no ids"
+        ) from None
+
+
 Email = Annotated[str, typer.Argument(help="The e-mail address the account logs in with.", show_default=False)]
+RoleOption = Annotated[Role, typer.Option("--role", parser=_role, metavar="ROLE", help=f"One of: {', '.join(ROLES)}.")]
+Name = Annotated[str, typer.Option(help="What the person is called.")]
+Practitioner = Annotated[
+    UUID | None,
+    typer.Option(parser=_id, metavar="ID", help="Which practitioner a clinician or nurse is.", show_default=False),
+]
+Patient = Annotated[
+    UUID | None,
+    typer.Option(parser=_id, metavar="ID", help="Whose record a patient's account shows.", show_default=False),
+]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
 ]
@@ -52,18 +72,17 @@ clarity account add audit@example.org --role compliance-officer --name "Audit" -
 def add(
     *,
     email: Email,
-    role: Annotated[Role, typer.Option(parser=_role, metavar="ROLE", help=f"One of: {', '.join(ROLES)}.")],
-    name: Annotated[str, typer.Option(help="What the person is called.")],
-    practitioner: Annotated[
-        UUID | None, typer.Option(help="Which practitioner a clinician or nurse is, by id.", show_default=False)
-    ] = None,
-    patient: Annotated[
-        UUID | None, typer.Option(help="Whose record a patient's account shows, by id.", show_default=False)
-    ] = None,
+    role: RoleOption,
+    name: Name,
+    practitioner: Practitioner = None,
+    patient: Patient = None,
     password_stdin: PasswordStdin = False,
     generate: Generate = False,
 ) -> None:
-    """Let somebody log in. The password is asked for, twice, unless you say where it comes from."""
+    """Let somebody log in with a password that you choose: for the first administrator. Invite everybody else.
+
+    The password is asked for, twice, unless you say where it comes from.
+    """
     from clarity.bootstrap import operator
 
     settings = read_settings()
@@ -76,8 +95,7 @@ def add(
             name=name,
             role=role,
             password=password,
-            practitioner=PractitionerId(practitioner) if practitioner else None,
-            patient=PatientId(patient) if patient else None,
+            **_links(practitioner, patient),
         )
 
     account = in_practice(settings, register)
@@ -86,17 +104,60 @@ def add(
     note(f"The account {account.email} can log in as {account.role.title}.")
 
 
+@app.command(
+    epilog="""Examples:
+
+\b
+clarity account invite desk@example.org --role front-desk --name "Front desk"
+clarity account invite ada@example.org --role clinician --name "Ada Byron" --practitioner 0199a0c2-..."""
+)
+def invite(
+    *, email: Email, role: RoleOption, name: Name, practitioner: Practitioner = None, patient: Patient = None
+) -> None:
+    """Send somebody a link by which they choose a password. It works once, and for INVITATION_TTL_HOURS.
+
+    The message waits in the outbox until a running server, or `clarity outbox deliver`, sends it.
+    """
+    from clarity.bootstrap import operator
+
+    links = _links(practitioner, patient)
+    account = in_practice(
+        read_settings(),
+        lambda services: services.accounts.invite(operator(), email=email, name=name, role=role, **links),
+    )
+    note(f"{account.email} is invited as {account.role.title}.")
+
+
+@app.command()
+def machine(
+    *, email: Email, role: RoleOption, name: Name, practitioner: Practitioner = None, patient: Patient = None
+) -> None:
+    """Make an account for a machine: nobody logs in to it, and no mail is sent to its address.
+
+    It acts by credentials, which are made for it afterwards.
+    """
+    from clarity.bootstrap import operator
+
+    links = _links(practitioner, patient)
+    account = in_practice(
+        read_settings(),
+        lambda services: services.accounts.add_machine(operator(), email=email, name=name, role=role, **links),
+    )
+    note(f"The machine {account.email} has an account as {account.role.title}.")
+
+
 @app.command(name="list")
 def list_(*, as_json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
     """List every account, in the order they were made."""
     from clarity.bootstrap import operator
 
     async def everybody(services: Services) -> list[Account]:
-        actor, accounts = operator(), list[Account]()
-        after: AccountId | None = None
-        while page := await services.accounts.list(actor, after=after, at_most=MAX_PAGE):
-            accounts.extend(page)
-            after = page[-1].id
+        actor = operator()
+        page = await services.accounts.list(actor, at_most=MAX_PAGE)
+        accounts = [*page.items]
+        while page.next_cursor:
+            page = await services.accounts.list(actor, cursor=page.next_cursor, at_most=MAX_PAGE)
+            accounts.extend(page.items)
         return accounts
 
     accounts = in_practice(read_settings(), everybody)
@@ -109,22 +170,67 @@ def list_(*, as_json_: Annotated[bool, typer.Option("--json", help="Print JSON i
 
 
 @app.command()
-def disable(*, email: Email) -> None:
-    """Keep an account from logging in, and end its sessions."""
+def show(
+    *, email: Email, as_json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
+) -> None:
+    """Show one account."""
     from clarity.bootstrap import operator
 
-    in_practice(read_settings(), lambda services: services.accounts.disable(operator(), email))
+    account = _with(email, lambda services: services.accounts.view(operator(), email))
+    if as_json_:
+        typer.echo(as_json(account))
+    else:
+        results().print(_table([account]))
+
+
+@app.command()
+def disable(*, email: Email) -> None:
+    """Keep an account from logging in, and end its sessions and links."""
+    from clarity.bootstrap import operator
+
+    _with(email, lambda services: services.accounts.disable(operator(), email))
     note(f"The account {email} cannot log in any more.")
+
+
+@app.command()
+def enable(*, email: Email) -> None:
+    """Let a disabled account log in again. Somebody who never chose a password is invited anew."""
+    from clarity.bootstrap import operator
+
+    account = _with(email, lambda services: services.accounts.enable(operator(), email))
+    invited = account.status is AccountStatus.INVITED
+    note(f"The account {email} {'is invited anew' if invited else 'can log in again'}.")
+
+
+@app.command(name="role")
+def change_role(*, email: Email, role: RoleOption, practitioner: Practitioner = None, patient: Patient = None) -> None:
+    """Give an account another role, with the links that belong to it, and end its sessions."""
+    from clarity.bootstrap import operator
+
+    links = _links(practitioner, patient)
+    _with(email, lambda services: services.accounts.change_role(operator(), email, role, **links))
+    note(f"The account {email} is {role.title} from now on.")
+
+
+@app.command(name="send-reset")
+def send_reset(*, email: Email) -> None:
+    """Send the holder of an account a link to choose another password, or a first one if they were invited."""
+    from clarity.bootstrap import operator
+
+    _with(email, lambda services: services.accounts.send_reset(operator(), email))
+    note(f"A link for {email} is in the outbox.")
 
 
 @app.command(name="reset-password")
 def reset_password(*, email: Email, password_stdin: PasswordStdin = False, generate: Generate = False) -> None:
-    """Give an account another password, and end its sessions."""
+    """Give an account another password, which you choose, and end its sessions and links.
+
+    Better let its holder choose: `clarity account send-reset`.
+    """
     from clarity.bootstrap import operator
 
-    settings = read_settings()
     password = _new_password(from_stdin=password_stdin, generated=generate)
-    in_practice(settings, lambda services: services.accounts.reset_password(operator(), email, password))
+    _with(email, lambda services: services.accounts.reset_password(operator(), email, password))
     if generate:
         typer.echo(password)
     note(f"The account {email} has a new password.")
@@ -133,6 +239,26 @@ def reset_password(*, email: Email, password_stdin: PasswordStdin = False, gener
 def new_password() -> str:
     """Return a random password of 144 bits in 24 characters."""
     return secrets.token_urlsafe(18)
+
+
+def _with(email: str, act: Callable[[Services], Awaitable[Account]]) -> Account:
+    """Do something to one account, and say which it was if there is no such account."""
+    try:
+        return in_practice(read_settings(), act)
+    except NotFound:
+        raise NotFound(f"there is no account {email}; `clarity account list` shows all there are") from None
+
+
+class _Links(TypedDict):
+    practitioner: PractitionerId | None
+    patient: PatientId | None
+
+
+def _links(practitioner: UUID | None, patient: UUID | None) -> _Links:
+    return {
+        "practitioner": PractitionerId(practitioner) if practitioner else None,
+        "patient": PatientId(patient) if patient else None,
+    }
 
 
 def _new_password(*, from_stdin: bool, generated: bool) -> str:
@@ -148,7 +274,8 @@ def _table(accounts: list[Account]) -> Table:
     for title in ("E-mail", "Name", "Role", "Status", "Linked to"):
         table.add_column(title, overflow="fold")
     for account in accounts:
-        status = "" if account.status is AccountStatus.ACTIVE else str(account.status)
+        usual = "machine" if account.machine else ""
+        status = usual if account.status is AccountStatus.ACTIVE else str(account.status)
         table.add_row(account.email, account.name, account.role.title, status, str(_link(account) or ""))
     return table
 

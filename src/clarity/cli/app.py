@@ -16,6 +16,7 @@ from clarity.cli import (
     credentials,
     demo,
     doctor,
+    duplicates,
     imports,
     keys,
     me,
@@ -66,6 +67,7 @@ app.command(name="import", epilog=imports.EXAMPLES)(imports.import_)
 app.add_typer(patients.app, name="patient")
 app.add_typer(consents.app, name="consent")
 app.add_typer(break_glass.app, name="break-glass")
+app.add_typer(duplicates.app, name="duplicate")
 app.add_typer(research.app, name="research")
 accounts.app.command(name="remove-second-factor")(sessions.remove_second_factor)
 app.add_typer(practitioners.app, name="practitioner")

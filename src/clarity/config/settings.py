@@ -61,6 +61,18 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _mail_url(value: SecretStr) -> SecretStr:
+    if not re.match(r"(smtps?://.|folder:.)", value.get_secret_value()):
+        raise ValueError("expected smtps://, smtp:// or folder:PATH")
+    return value
+
+
+def _public_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+        raise ValueError("expected https://HOST, and nothing behind the path")
+    return value
+
+
 def _time_zone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(str(value))
@@ -133,6 +145,15 @@ class Settings(BaseSettings):
             else SecondFactorUse.REQUIRED
         )
     )
+    public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8000"
+    invitation_ttl_hours: int = Field(72, ge=1, le=720)
+    reset_ttl_minutes: int = Field(30, ge=5, le=1_440)
+    mail_url: Annotated[SecretStr, AfterValidator(_mail_url)] = Field(
+        default_factory=lambda given: SecretStr(f"folder:{given['data_dir']}/outbox")
+    )
+    mail_from: str = Field("Clarity <clarity@localhost>", pattern=r"^[^\r\n<>]*<?[^\s@<>]+@[^\s@<>]+>?$")
+    mail_ssl_root_cert: Path | None = None
+    outbox_pause_seconds: float = Field(5, gt=0)
     audit_queue_size: int = Field(10_000, ge=1)
     audit_timeout_seconds: float = Field(5, gt=0)
     max_body_bytes: int = Field(1_048_576, ge=1_024)
@@ -175,7 +196,7 @@ class Settings(BaseSettings):
 
         `found` are further problems, which only a connection could tell. In development nothing is refused.
         """
-        unsafe = [*self._unsafe_databases(), *self._unsafe_switches(), *self._unsafe_sessions()]
+        unsafe = [*self._unsafe_databases(), *self._unsafe_switches(), *self._unsafe_sessions(), *self._unsafe_mail()]
         self._refuse([*unsafe, *self._missing_keys(), *found])
 
     def check_migration(self) -> None:
@@ -223,6 +244,12 @@ class Settings(BaseSettings):
             yield f"SESSION_IDLE_MINUTES: at most {_LONGEST_IDLE_MINUTES}"
         if self.session_ttl_hours > _LONGEST_SESSION_HOURS:
             yield f"SESSION_TTL_HOURS: at most {_LONGEST_SESSION_HOURS}"
+
+    def _unsafe_mail(self) -> Iterator[str]:
+        if self.mail_url.get_secret_value().startswith("folder:"):
+            yield "MAIL_URL: nobody reads a folder; set the address of a mail server, smtps://USER:PASSWORD@HOST"
+        if not self.public_url.startswith("https://"):
+            yield "PUBLIC_URL: the links in messages lead there, and whoever sees one may use it; set https://…"
 
     def _missing_keys(self) -> Iterator[str]:
         for name, place in (("KEY_ROOT", self.key_root), ("KEY_STORE", self.key_store)):

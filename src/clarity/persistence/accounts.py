@@ -13,6 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     bindparam,
+    func,
     insert,
     or_,
     select,
@@ -158,6 +159,37 @@ class SqlAccountRepository:
         if after is not None:
             statement = statement.where(AccountRow.id > after)
         return [to_account(row) for row in await self.session.execute(statement)]
+
+    async def find_by_patient(self, patient: PatientId) -> list[Account]:
+        """Return the accounts that are linked to a patient, in order of their ids."""
+        statement = select(*ACCOUNT_COLUMNS).where(AccountRow.patient_id == patient).order_by(AccountRow.id)
+        return [to_account(row) for row in await self.session.execute(statement)]
+
+    async def find_active(self, role: Role) -> list[AccountId]:
+        """Return the accounts in a role that may log in now."""
+        statement = select(AccountRow.id).where(
+            AccountRow.role == int(role), AccountRow.status == AccountStatus.ACTIVE.value
+        )
+        return [AccountId(one) for one in await self.session.scalars(statement.order_by(AccountRow.id))]
+
+    async def count(self) -> int:
+        """Return how many accounts there are."""
+        return (await self.session.execute(select(func.count()).select_from(AccountRow))).scalar_one()
+
+    async def has_password(self, account: AccountId) -> bool:
+        """Tell whether a password was ever chosen for an account."""
+        statement = select(AccountRow.password_hash.is_not(None)).where(AccountRow.id == account)
+        return (await self.session.execute(statement)).scalar_one()
+
+    async def hold_administrators(self) -> frozenset[AccountId]:
+        """Return the administrators who may log in, locked in the order of their ids so that nobody waits in a ring.
+
+        PostgreSQL looks again at a row it had to wait for. SQLite needs no lock: whoever writes is the only one.
+        """
+        row = AccountRow
+        active = (row.role == int(Role.ADMINISTRATOR), row.status == AccountStatus.ACTIVE.value, row.machine.is_(False))
+        statement = select(row.id).where(*active).order_by(row.id).with_for_update()
+        return frozenset(AccountId(one) for one in await self.session.scalars(statement))
 
     async def add(self, credentials: Credentials) -> Account:
         """Store a new account as version 1. Breaks a unique constraint if its e-mail is taken."""

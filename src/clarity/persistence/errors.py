@@ -36,6 +36,8 @@ _MEANING: dict[str, type[ClarityError]] = {
     "uq_accounts_practitioner_id": PractitionerHasAccount,
     # Two writers began from one version, and the other was first to keep it.
     "pk_record_versions": StaleWrite,
+    # Another request found that these two share another identifier; trying again finds its review.
+    "uq_duplicate_reviews_patient_id_other_id": Transient,
     # Another request is recording the patient's first consent; trying again finds it.
     "pk_consents": Transient,
     # Another request is being answered under this very key; trying again finds its answer.

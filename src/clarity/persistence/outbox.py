@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.application.ports import NewId
-from clarity.domain.errors import StaleWrite
+from clarity.domain.errors import CannotOpen, StaleWrite
 from clarity.domain.ids import AccountId, MessageId
 from clarity.domain.messages import Message, MessageKind, Posted
 from clarity.domain.records import Resource
@@ -87,14 +87,14 @@ class SqlOutbox:
                 await write_one(self.session, mine.values(due_at=until, attempts=row.attempts + 1))
             except StaleWrite:
                 continue  # another process was faster
-            content = (await self.session.execute(select(row.content).where(row.id == found.id))).scalar_one()
-            self.ledger.change(Resource.MESSAGE, found.id)
+            content = await self._content(found.id)
             claimed.append(_to_posted(found, content, due_at=until, attempts=found.attempts + 1))
         return claimed
 
     async def finish(self, message: MessageId, at: datetime) -> None:
         """Remember that a message was sent, and empty it."""
         await self._write(message, sent_at=at, content=None)
+        self.ledger.change(Resource.MESSAGE, message)
 
     async def postpone(self, message: MessageId, due_at: datetime) -> None:
         """Have a message tried again, and not before `due_at`."""
@@ -122,7 +122,14 @@ class SqlOutbox:
         row = MessageRow
         statement = update(row).where(row.id == message, row.sent_at.is_(None)).values(values)
         await self.session.execute(statement, execution_options=UNTRACKED)
-        self.ledger.change(Resource.MESSAGE, message)
+
+    async def _content(self, message: UUID) -> dict[str, str]:
+        """Return what a message says, or nothing if that does not open: one that was altered holds up no other."""
+        try:
+            content = await self.session.scalar(select(MessageRow.content).where(MessageRow.id == message))
+        except CannotOpen:
+            return {}
+        return content or {}
 
 
 def _to_posted(

@@ -25,6 +25,8 @@ ATTEMPTS: dict[Action, Attempt] = {
         actor, email="new@example.org", name="New Person", role=Role.ADMINISTRATOR, password=PASSWORD
     ),
     Action.LIST: lambda door, actor: door.accounts.list(actor),
+    Action.VIEW: lambda door, actor: door.accounts.view(actor, "grace@example.org"),
+    Action.CHANGE_ROLE: lambda door, actor: door.accounts.change_role(actor, "grace@example.org", Role.RESEARCHER),
     Action.CHANGE_STATUS: lambda door, actor: door.accounts.disable(actor, "grace@example.org"),
     Action.RESET_PASSWORD: lambda door, actor: door.accounts.reset_password(actor, "grace@example.org", PASSWORD),
 }
@@ -148,8 +150,9 @@ async def test_accounts_are_listed_a_page_at_a_time_and_named_in_the_event(
 ) -> None:
     stored = [await door.employed() for _ in range(3)]
     first = await door.accounts.list(the_operator(), at_most=2)
-    rest = await door.accounts.list(the_operator(), after=first[-1].id, at_most=2)
-    assert [*first, *rest] == stored
+    rest = await door.accounts.list(the_operator(), cursor=first.next_cursor, at_most=2)
+    assert [*first.items, *rest.items] == stored
+    assert (first.count, rest.count, rest.next_cursor) == (3, 3, "")
     assert [event.ids for event in units.trail.events[-2:]] == [
         (stored[0].id, stored[1].id),
         (stored[2].id,),

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Protocol
 
+from clarity.domain.access import Role
 from clarity.domain.accounts import Account, Credentials, Session
-from clarity.domain.ids import AccountId, SessionId
+from clarity.domain.ids import AccountId, PatientId, SessionId
 
 
 class AccountRepository(Protocol):
@@ -22,12 +23,32 @@ class AccountRepository(Protocol):
         """Return at most `at_most` accounts in order of their ids, those behind `after`."""
         ...
 
+    async def find_active(self, role: Role) -> list[AccountId]:
+        """Return the accounts in a role that may log in now, in order of their ids."""
+        ...
+
+    async def count(self) -> int:
+        """Return how many accounts there are."""
+        ...
+
+    async def has_password(self, account: AccountId) -> bool:
+        """Tell whether a password was ever chosen for an account."""
+        ...
+
+    async def hold_administrators(self) -> frozenset[AccountId]:
+        """Return the administrators who may log in, and keep them so until the unit of work ends."""
+        ...
+
     async def add(self, credentials: Credentials) -> Account:
-        """Store a new account as version 1. Raises `DuplicateEmail`."""
+        """Store a new account as version 1. Raises `DuplicateEmail`, `PractitionerHasAccount`."""
         ...
 
     async def save(self, account: Account, *, password_hash: str | None = None) -> Account:
         """Write the next version, with a new password if one is given, or raise `StaleWrite`."""
+        ...
+
+    async def find_by_patient(self, patient: PatientId) -> list[Account]:
+        """Return the accounts that are linked to a patient, in order of their ids."""
         ...
 
     async def hold(self, account: Account) -> None:
