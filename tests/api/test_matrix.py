@@ -62,6 +62,11 @@ def attempts(house: House) -> dict[Action, Attempted]:
         Action.CHANGE: Attempted("PATCH", "", unchanged, version=1, shows="patient"),
         Action.CHANGE_CARE_TEAM: Attempted("PUT", "/care-team", team, version=STALE, answer=412),
         Action.DISCHARGE: Attempted("POST", "/discharge", {"day": str(TODAY)}, version=STALE, answer=412),
+        Action.REACTIVATE: Attempted("POST", "/reactivate", version=STALE, answer=412),
+        Action.RECORD_DEATH: Attempted("POST", "/death", {"day": str(TODAY)}, version=STALE, answer=412),
+        # Everybody here is under a legal hold, which is placed once, and keeps records from being deleted.
+        Action.CHANGE_LEGAL_HOLD: Attempted("PUT", "/legal-hold", {"basis": "Docket 26-118"}, answer=409),
+        Action.DELETE: Attempted("POST", "/delete", {"reason": "registered twice"}, answer=409),
     }
 
 
