@@ -190,8 +190,8 @@ REMOVALS = (
     Removal(
         "Subjects are not in the order of registration",
         "application/research.py",
-        "(self.pseudonyms.of(patient), patient) async for",
-        "(patient.bytes, patient) async for",
+        "one = (self.pseudonyms.of(patient), patient)",
+        "one = (patient.bytes, patient)",
         "contract/test_research.py::test_the_order_is_that_of_pseudonyms_and_not_of_registration",
     ),
     Removal(
@@ -1368,25 +1368,11 @@ REMOVALS = (
         "contract/test_practitioners.py::test_an_npi_belongs_to_one_practitioner",
     ),
     Removal(
-        "Of two who claim one NPI, one waits",
-        "persistence/practitioners.py",
-        "            await self.session.execute(select(func.pg_advisory_xact_lock(_CLAIMING)))",
-        "            pass",
-        "contract/test_practitioners.py::test_of_many_who_claim_one_npi_at_once_one_gets_it",
-    ),
-    Removal(
         "Where a practitioner came from is not the caller's to say",
         "application/practitioners.py",
         ", sources=practitioner.sources)",
         ")",
         "contract/test_practitioners.py::test_an_imported_npi_may_stay_as_it_came_whatever_else_changes",
-    ),
-    Removal(
-        "A practitioner is changed at the version that was seen",
-        "application/practitioners.py",
-        "            if practitioner.version != version:\n                raise StaleWrite\n",
-        "",
-        "contract/test_practitioners.py::test_whoever_saw_an_older_version_changes_nothing",
     ),
     Removal(
         "No import takes back who was sent away",
