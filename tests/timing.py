@@ -5,7 +5,8 @@
 Each comparison asks its two questions in turn, in an order drawn by lot for each pair, so that whatever else the
 machine does falls on both. What is compared are means over all pairs, with a confidence interval of 99 % for their
 difference. They differ beyond noise if that interval leaves out zero, and the difference is more than 2 % of the mean,
-which is less than what any network adds by itself. Then the exit status is 1.
+which is less than what any network adds by itself. Then the exit status is 1. "Unclear" means that the interval is
+wider than those 2 %: the machine was busy, or the requests too few.
 
 A pair with an answer among the slowest 1 % of its kind is left out with its partner: those are pauses of the machine.
 """
@@ -77,12 +78,16 @@ class Finding:
     @property
     def beyond_noise(self) -> bool:
         """Whether somebody could tell the two apart."""
-        significant = abs(self.difference) > self.half
-        return significant and abs(self.difference) > self.one * _PERCENT_ALLOWED / 100
+        return abs(self.difference) > max(self.half, self.allowed)
+
+    @property
+    def allowed(self) -> float:
+        """How much they may differ."""
+        return self.one * _PERCENT_ALLOWED / 100
 
     def __str__(self) -> str:
         """Say it in one line."""
-        verdict = "DIFFERENT" if self.beyond_noise else "alike"
+        verdict = "DIFFERENT" if self.beyond_noise else "alike" if self.half <= self.allowed else "unclear"
         return (
             f"{verdict:9} {self.title}: {self.one:,.1f} and {self.other:,.1f} µs, difference {self.difference:+,.1f}"
             f" ± {self.half:,.1f} µs (99 %, {self.requests} requests each)"
@@ -150,6 +155,8 @@ class House:
                 self._log_in("gone", _PASSWORD),
                 log_ins,
             ),
+            Comparison("password reset, unknown and known", self._reset("x"), self._reset("here"), requests // 4),
+            Comparison("password reset, unknown and disabled", self._reset("x"), self._reset("gone"), requests // 4),
         ]
 
     async def _account(self, email: str, role: Role = Role.FRONT_DESK, **links: Any) -> dict[str, str]:
@@ -181,6 +188,12 @@ class House:
     def _view(self, header: dict[str, str], patient: PatientId | None = None) -> Ask:
         async def ask() -> Response:
             return await self.client.get(f"/patients/{patient or new_id()}", headers=header)
+
+        return ask
+
+    def _reset(self, name: str) -> Ask:
+        async def ask() -> Response:
+            return await self.client.post("/password-resets", json={"email": f"{name}@clinic.example"})
 
         return ask
 

@@ -58,7 +58,8 @@ async def servers(tmp_path: Path, database_url: str) -> AsyncIterator[TwoServers
             _, address = await stack.enter_async_context(clinic.serving())
             client = AsyncClient(base_url=address, timeout=Timeout(30.0))
             clients.append(await stack.enter_async_context(client))
-        yield TwoServers(services, *clients)
+        one, other = clients
+        yield TwoServers(services, one, other)
 
 
 Revoking = Callable[[TwoServers, str, dict[str, str]], Awaitable[None]]
@@ -85,6 +86,20 @@ async def disabling_the_account(servers: TwoServers, email: str, _header: dict[s
     await servers.services.accounts.disable(operator(), email)
 
 
+async def changing_the_role(servers: TwoServers, email: str, _header: dict[str, str]) -> None:
+    await servers.services.accounts.change_role(operator(), email, Role.RESEARCHER)
+
+
+async def changing_the_password_elsewhere(servers: TwoServers, email: str, _header: dict[str, str]) -> None:
+    _, another = await servers.logged_in(email)
+    change = {"current": PASSWORD, "new": "another river, other ferns"}
+    assert (await servers.one.post(f"{_ROOT}/me/password", json=change, headers=another)).status_code == 204
+
+
+async def giving_another_password(servers: TwoServers, email: str, _header: dict[str, str]) -> None:
+    await servers.services.accounts.reset_password(operator(), email, "another river, other ferns")
+
+
 async def ending_all_as_the_operator(servers: TwoServers, email: str, _header: dict[str, str]) -> None:
     await servers.services.open_sessions.end_all_of(operator(), email)
 
@@ -98,6 +113,9 @@ WAYS: tuple[Revoking, ...] = (
     ending_it_from_another_session,
     enrolling_a_second_factor_elsewhere,
     disabling_the_account,
+    changing_the_role,
+    changing_the_password_elsewhere,
+    giving_another_password,
     ending_all_as_the_operator,
     taking_the_second_factor_away,
 )
