@@ -85,7 +85,16 @@ def test_every_role_is_thought_of() -> None:
 def test_what_does_not_exist_and_what_was_deleted_are_refused_to_all(role: Role, action: Action) -> None:
     absent = Sealed(resource=Resource.PATIENT, id=ADA, patient=ADA)
     assert decided(in_role(role), action, absent).reason is Reason.NO_SUCH_RECORD
-    assert not decided(in_role(role), action, a_record(tied=True, deleted=True)).allowed
+    gone = decided(in_role(role), action, a_record(tied=True, deleted=True))
+    assert not gone.allowed or action in {Action.VIEW_TOMBSTONE, Action.UNMERGE}
+
+
+def test_tombstones_are_looked_at_by_an_action_of_their_own_which_reaches_nothing_else() -> None:
+    officer = in_role(Role.COMPLIANCE_OFFICER)
+    assert decided(officer, Action.VIEW_TOMBSTONE, a_record(deleted=True)).allowed
+    assert decided(officer, Action.VIEW_TOMBSTONE, a_record()).reason is Reason.NO_SUCH_RECORD
+    assert decided(in_role(Role.CLINICIAN), Action.VIEW, a_record(tied=True, deleted=True)).reason is Reason.DELETED
+    assert not decided(in_role(Role.CLINICIAN), Action.VIEW_TOMBSTONE, a_record(tied=True, deleted=True)).allowed
 
 
 def test_a_patient_reaches_nobody_else() -> None:

@@ -85,7 +85,7 @@ def test_every_combination_is_decided_as_it_was_decided_on(role: Role) -> None:
         actor = _actor(role, held)
         scope = scope_of(actor, action, at=NOW)
         for label, guarded in product(Label, (False, True)):
-            record = _record(actor, held, guarded=guarded)
+            record = _record(actor, held, guarded=guarded, deleted=action is Action.VIEW_TOMBSTONE)
             first = _before_opening(role, action, held, guarded=guarded)
             assert record.standing is not None
             found = scope.before_opening(ADA, record.standing)
@@ -109,11 +109,12 @@ def _actor(role: Role, held: frozenset[Relation]) -> Actor:
     )
 
 
-def _record(actor: Actor, held: frozenset[Relation], *, guarded: bool) -> Sealed:
+def _record(actor: Actor, held: frozenset[Relation], *, guarded: bool, deleted: bool) -> Sealed:
     standing = Standing(
         care_team=frozenset({DOCTOR}),
         author=actor.id if Relation.AUTHOR in held else new_id(),
         guarded=guarded,
+        deleted=deleted,
         emergencies=frozenset({actor.id} if Relation.EMERGENCY in held else ()),
     )
     return Sealed(resource=Resource.PATIENT, id=ADA, patient=ADA, standing=standing)
