@@ -28,6 +28,17 @@ _STYLES = {
     PatientStatus.DECEASED: "dim",
     PatientStatus.DELETED: "dim",
 }
+_FIELD_OF = {
+    "Numbers": "identifiers",
+    "Reached at": "telecoms",
+    "Lives at": "addresses",
+    "Died": "death",
+    "Race, ethnicity": "race",
+    "Mother's maiden name": "mothers_maiden_name",
+    "In an emergency": "contacts",
+    "Insurance": "insurances",
+}
+"""The fields that the sheet of a patient calls by a title of its own."""
 
 
 def as_json(value: object) -> str:
@@ -65,6 +76,21 @@ def patient_page(patient: Patient, team: Mapping[PractitionerId, str], today: da
     if patient.notes:
         parts.append(Panel(Text(patient.notes), title="Notes", title_align="left", box=box.ROUNDED))
     return Panel(Group(*parts), title=title, title_align="left", subtitle=f"version {patient.version}", box=box.ROUNDED)
+
+
+def side_by_side(records: Sequence[Patient], likeness: Mapping[str, Text], today: date) -> Table:
+    """Return one column for each record and one row for each thing known of any; `likeness` says how fields compare."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("", style="dim", no_wrap=True)
+    for record in records:
+        table.add_column(str(record.name), overflow="fold")
+    table.add_column("")
+    for rows in zip(*(_facts(record, {}, today) for record in records), strict=True):
+        title = rows[0][0]
+        if any(lines for _, lines in rows):
+            shown = likeness.get(_FIELD_OF.get(title, title.lower().replace(" ", "_")), Text())
+            table.add_row(title, *("\n".join(lines) for _, lines in rows), shown)
+    return table
 
 
 def history_table(revisions: Sequence[Revision], zone: ZoneInfo) -> Table:

@@ -8,7 +8,7 @@ from clarity.persistence.break_glass.tables import BreakGlassRow
 from clarity.persistence.care_team import CareTeamRow
 from clarity.persistence.consents.tables import ConsentRow
 from clarity.persistence.credentials import CredentialRow
-from clarity.persistence.duplicates import DuplicateRow
+from clarity.persistence.duplicates.tables import DuplicateRow
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.idempotency import IdempotencyKeyRow
 from clarity.persistence.keys import DataKeyRow

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, Select, and_, false, insert, or_, select, text, update
@@ -57,6 +57,15 @@ class IdentifierTable:
     owner: str
     index: BlindIndexing
     new_id: NewId
+
+    @property
+    def owner_column(self) -> Any:
+        """The column that names the record."""
+        return getattr(self.rows, self.owner)
+
+    def locks_of(self, term: IndexTerm) -> tuple[int, ...]:
+        """Return the numbers by which those who write `term` take turns: the first 8 bytes of its digests."""
+        return tuple(int.from_bytes(value.digest[:8], signed=True) for value in self._candidates(term))
 
     def owners_of(self, *terms: IndexTerm) -> Select[UUID]:
         """Return the select of the records that have any of `terms` now."""
