@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
 from fastapi.openapi.models import OpenAPI
 from pydantic import BaseModel
 
-from clarity.api import accounts, consents, faults, health, people, practitioners, problems, research, sessions, wire
+from clarity import api
+from clarity.api import problems, wire
 from clarity.api.app import create_app
 from clarity.api.options import ApiOptions
-from clarity.api.patients import shapes
 from tests.api.clinic import Clinic
 from tests.builders import TODAY
 
-MODULES = (accounts, consents, faults, health, people, practitioners, problems, research, sessions, shapes, wire)
+MODULES = tuple(import_module(found.name) for found in walk_packages(api.__path__, "clarity.api."))
 SHAPES: dict[str, type[BaseModel]] = {
     name: shape
     for module in MODULES
