@@ -7,8 +7,10 @@ from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown
 from clarity.application.ports import Answered, Clock, Held, PatientFilter, Revision
-from clarity.domain.access import Consent, ConsentRegister, Scope, decide
+from clarity.domain.access import Action, Consent, ConsentRegister, Scope, decide
+from clarity.domain.audit import Attempt
 from clarity.domain.break_glass import BreakGlass
+from clarity.domain.duplicates import MOST_SHARING, Duplicate, Moved, in_order, moving, require_merged, watched
 from clarity.domain.errors import (
     CannotOpen,
     Conflict,
@@ -20,14 +22,14 @@ from clarity.domain.errors import (
     UnauditedAccess,
 )
 from clarity.domain.identifiers import IndexKind, IndexTerm
-from clarity.domain.ids import BreakGlassId, PatientId, PractitionerId
+from clarity.domain.ids import BreakGlassId, DuplicateId, PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientCard, PatientStatus, Removal
 from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQuery
 from clarity.domain.records import Label, Resource, Sealed, Standing
 from clarity.domain.retention import Kept, Retention
 from clarity.persistence.ledger import Ledger
 from clarity.security.normalise import NORMALISERS
-from tests.builders import NOW
+from tests.builders import NOW, new_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class MemoryTables:
     answered: dict[tuple[UUID, str], tuple[bytes, Answered]] = field(default_factory=dict)
     consents: dict[PatientId, ConsentRegister] = field(default_factory=dict)
     broken_glass: dict[BreakGlassId, BreakGlass] = field(default_factory=dict)
+    duplicates: dict[DuplicateId, Duplicate] = field(default_factory=dict)
     clock: Clock = lambda: NOW
     broken: frozenset[PatientId] = frozenset()
 
@@ -65,6 +68,7 @@ class MemoryTables:
             answered=dict(self.answered),
             consents=dict(self.consents),
             broken_glass=dict(self.broken_glass),
+            duplicates=dict(self.duplicates),
             clock=self.clock,
             broken=self.broken,
         )
@@ -163,6 +167,7 @@ class MemoryPatientRepository:
             StoredVersion(patient=saved, author=stamp.by, written_at=stamp.at, written_by=stamp.by),
         )
         self.ledger.change(Resource.PATIENT, saved.id, version=1, fields=int(saved.filled))
+        self._look(saved, watched(saved.terms))
         return saved
 
     async def save(self, patient: Patient, *, lose_sight: bool = False) -> Patient:
@@ -250,7 +255,66 @@ class MemoryPatientRepository:
         self.tables.patients[saved.id] = (*versions, now)
         changed = saved.changed_from(original)
         self.ledger.change(Resource.PATIENT, saved.id, version=saved.version, fields=int(changed))
+        if saved.removal is None:
+            known = watched(original.terms) if original.removal is None else frozenset()
+            self._look(saved, watched(saved.terms) - known)
         return saved
+
+    def _look(self, patient: Patient, gained: frozenset[IndexTerm]) -> None:
+        """Open a review for each living patient who has one of the identifiers that `patient` has just gained."""
+        pairs: dict[tuple[PatientId, PatientId], set[IndexKind]] = {}
+        for term in {_folded(term) for term in gained} - {None}:
+            others = [
+                versions[-1].patient.id
+                for versions in self.tables.patients.values()
+                if versions[-1].patient.id != patient.id and not versions[-1].deleted
+                if term in {_folded(other) for other in versions[-1].patient.terms}
+            ]
+            if term is not None and len(others) <= MOST_SHARING:
+                for other in others:
+                    pairs.setdefault(in_order(patient.id, other), set()).add(term.kind)
+        known = {(one.patient, one.other): one for one in self.tables.duplicates.values()}
+        occasion = self.ledger.attempts[-1]
+        for (one, other), kinds in sorted(pairs.items()):
+            if (one, other) in known:
+                review = known[one, other]
+                collided = review.collided(kinds, occasion.at)
+                if collided is review:
+                    continue
+            else:
+                kept = tuple(sorted(kinds))
+                collided = Duplicate(
+                    id=DuplicateId(new_id()), patient=one, other=other, kinds=kept, opened_at=occasion.at
+                )
+            attempt = Attempt(
+                actor=occasion.actor,
+                action=Action.REGISTER,
+                at=occasion.at,
+                resource=Resource.DUPLICATE,
+                patient=one,
+                ids=(collided.id,),
+            )
+            self.ledger.note(attempt)
+            self.tables.duplicates[collided.id] = replace(collided, version=collided.version + 1)
+            self.ledger.change(Resource.DUPLICATE, collided.id, version=collided.version + 1)
+
+    async def absorb(self, survivor: Patient, duplicate: Patient, removal: Removal) -> Moved:
+        mine, *_ = self._original_of(survivor)
+        theirs, *_ = self._original_of(duplicate)
+        moved = moving(mine, theirs, removal.at)
+        whole = moved.added_to(mine)
+        consents = self.tables.consents_of(mine.id)()
+        if whole.label is Label.PART2 and any(consent.holds_at(removal.at) for consent in consents):
+            raise Conflict("the surviving record has consents in force: withdraw them, and record them anew afterwards")
+        await self.remove(duplicate, removal)
+        return replace(moved, version=self._replace(mine, whole).version)
+
+    async def give_back(self, survivor: Patient, duplicate: Patient, moved: Moved) -> None:
+        mine, *_ = self._original_of(survivor)
+        theirs, *_ = self._original_of(duplicate)
+        require_merged(theirs, mine.id)
+        self._replace(mine, moved.taken_from(mine))
+        await self.restore(duplicate)
 
     def _require_unique(self, patient: Patient) -> None:
         mine = {_folded(term) for term in patient.terms if term.kind.unique}

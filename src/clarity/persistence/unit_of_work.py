@@ -17,6 +17,9 @@ from clarity.persistence.audit import append
 from clarity.persistence.break_glass.repository import BreakGlassTable, SqlBreakGlassRepository
 from clarity.persistence.consents.repository import ConsentTable, SqlConsentRepository
 from clarity.persistence.credentials import SqlCredentialRepository
+from clarity.persistence.duplicates.mapping import DuplicateTable
+from clarity.persistence.duplicates.repository import SqlDuplicateRepository
+from clarity.persistence.duplicates.watch import DuplicateWatch
 from clarity.persistence.errors import is_unsettled, translated
 from clarity.persistence.idempotency import SqlIdempotencyKeys
 from clarity.persistence.identifiers import BlindIndexing, IdentifierTable
@@ -75,6 +78,7 @@ class Tools:
     patients: PatientTable
     break_glass: BreakGlassTable
     consents: ConsentTable
+    duplicates: DuplicateTable
     patient_identifiers: IdentifierTable
     practitioner_identifiers: IdentifierTable
 
@@ -102,6 +106,7 @@ class Tools:
             patients=PatientTable(keys, now),
             break_glass=BreakGlassTable(keys, now),
             consents=ConsentTable(keys),
+            duplicates=DuplicateTable(keys),
             patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
         )
@@ -121,7 +126,14 @@ class SqlWork:
     @cached_property
     def patients(self) -> SqlPatientRepository:
         """The patient records."""
-        return SqlPatientRepository(self.session, self._tools.patients, self._tools.patient_identifiers, self.ledger)
+        tools = self._tools
+        watch = DuplicateWatch(self.session, tools.duplicates, tools.patient_identifiers, self.ledger, tools.new_id)
+        return SqlPatientRepository(self.session, tools.patients, tools.patient_identifiers, self.ledger, watch)
+
+    @cached_property
+    def duplicates(self) -> SqlDuplicateRepository:
+        """The duplicate reviews."""
+        return SqlDuplicateRepository(self.session, self._tools.duplicates, self.patients, self.ledger)
 
     @cached_property
     def consents(self) -> SqlConsentRepository:

@@ -5,6 +5,7 @@ from clarity.application.ports.basics import Clock, NewId
 from clarity.application.ports.break_glass import BreakGlassRepository, QueuePlace
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository, MachineKeys
+from clarity.application.ports.duplicates import DuplicateRepository
 from clarity.application.ports.links import LinkRepository, LinkTokens
 from clarity.application.ports.outbox import Letter, Outbox, Postman
 from clarity.application.ports.patients import Held, PatientFilter, PatientRepository, Revision
@@ -27,6 +28,7 @@ __all__ = [
     "ConsentRepository",
     "CredentialRepository",
     "Cursors",
+    "DuplicateRepository",
     "EventStore",
     "Found",
     "Held",

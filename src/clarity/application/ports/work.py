@@ -9,6 +9,7 @@ from clarity.application.ports.accounts import AccountRepository, SessionReposit
 from clarity.application.ports.break_glass import BreakGlassRepository
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository
+from clarity.application.ports.duplicates import DuplicateRepository
 from clarity.application.ports.links import LinkRepository
 from clarity.application.ports.outbox import Outbox
 from clarity.application.ports.patients import PatientRepository
@@ -46,6 +47,11 @@ class Work(Protocol):
     @property
     def patients(self) -> PatientRepository:
         """The patient records."""
+        ...
+
+    @property
+    def duplicates(self) -> DuplicateRepository:
+        """The duplicate reviews."""
         ...
 
     @property
