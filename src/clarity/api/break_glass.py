@@ -66,7 +66,7 @@ class BreakGlassIn(Received):
         return b"break glass " + self.model_dump_json().encode()
 
 
-class ReviewIn(Received):
+class BreakGlassReviewIn(Received):
     """How broken glass is judged."""
 
     model_config = ConfigDict(
@@ -93,7 +93,7 @@ class DisclosureOut(Wire):
     """What the emergency was (c)(4)."""
 
 
-class ReviewOut(Wire):
+class BreakGlassReviewOut(Wire):
     """How it was judged."""
 
     outcome: ReviewOutcome
@@ -103,7 +103,7 @@ class ReviewOut(Wire):
     at: Instant
 
 
-class UsesOut(Wire):
+class BreakGlassUsesOut(Wire):
     """What was done under it, by the audit trail."""
 
     count: int
@@ -160,8 +160,8 @@ class BreakGlassOut(Wire):
     alerted: int
     """How many compliance officers were told of it."""
     disclosure: DisclosureOut
-    uses: UsesOut
-    review: ReviewOut | None
+    uses: BreakGlassUsesOut
+    review: BreakGlassReviewOut | None
 
     @classmethod
     def of(cls, report: Report, services: RunningServices) -> Self:
@@ -187,8 +187,8 @@ class BreakGlassOut(Wire):
                 disclosed_at=glass.opened_at,
                 nature_of_emergency=glass.reason,
             ),
-            uses=UsesOut.model_validate(report.uses),
-            review=None if glass.review is None else ReviewOut.model_validate(glass.review),
+            uses=BreakGlassUsesOut.model_validate(report.uses),
+            review=None if glass.review is None else BreakGlassReviewOut.model_validate(glass.review),
         )
 
 
@@ -259,7 +259,7 @@ async def close_broken_glass(
 )
 async def review_broken_glass(
     glass_id: BreakGlassId,
-    review: Json[ReviewIn],
+    review: Json[BreakGlassReviewIn],
     actor: CurrentActor,
     glass: BrokenGlass,
     services: RunningServices,
