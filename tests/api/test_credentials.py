@@ -67,7 +67,8 @@ async def test_a_machine_works_with_its_credential_until_it_is_revoked(clinic: C
     assert [item["id"] for item in (await machine.get("/patients")).json()["items"]] == [str(patient.id)]
     listed = await administrator.get(path)
     (shown,) = listed.json()["items"]
-    assert shown == {name: value for name, value in made.json().items() if name != "credential"}
+    facts = {name: value for name, value in made.json().items() if name != "credential"}
+    assert shown == {**facts, "revoked_at": None}
     assert text.rpartition("_")[2] not in listed.text
     (viewed,) = [event for event in await clinic.practice.events() if event.action is Action.VIEW]
     assert (viewed.actor, viewed.role) == (account.id, Role.FRONT_DESK)

@@ -26,7 +26,6 @@ _EXAMPLE: dict[str, Any] = {
     "created_at": "2026-03-14T09:26:53Z",
     "created_by": "019a9d5c-40b2-7c55-8e21-9f3d6a7b8c90",
     "expires_at": "2026-06-12T09:26:53Z",
-    "revoked_at": None,
 }
 
 router = router_of("credentials")
@@ -55,10 +54,8 @@ class CredentialIn(Received):
     expires_in_days: Annotated[int, Field(ge=1, le=LONGEST.days)]
 
 
-class CredentialOut(Wire):
-    """A credential of a machine. Its text is nowhere but with the machine."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+class CredentialFacts(Wire):
+    """What is known of the credential of a machine."""
 
     id: CredentialId
     account: AccountId
@@ -68,15 +65,22 @@ class CredentialOut(Wire):
     created_by: AccountId
     """The account that made it."""
     expires_at: datetime
+
+
+class CredentialOut(CredentialFacts):
+    """A credential of a machine. Its text is nowhere but with the machine."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "revoked_at": "2026-05-02T14:05:10Z"}]})
+
     revoked_at: datetime | None
 
     @classmethod
     def of(cls, credential: MachineCredential) -> Self:
         """Return the shape of `credential`."""
-        return cls(**_shown(credential))
+        return cls(revoked_at=credential.revoked_at, **_shown(credential))
 
 
-class IssuedOut(CredentialOut):
+class IssuedOut(CredentialFacts):
     """A new credential with its text, which is shown this once."""
 
     model_config = ConfigDict(
@@ -89,7 +93,7 @@ class IssuedOut(CredentialOut):
     """What the machine sends as `Authorization: Bearer clarity_…`. Nobody can look it up again."""
 
     @classmethod
-    def first(cls, issued: Issued) -> Self:
+    def of(cls, issued: Issued) -> Self:
         """Return the shape of what was just issued."""
         return cls(credential=issued.text, **_shown(issued.credential))
 
@@ -117,7 +121,6 @@ def _shown(credential: MachineCredential) -> dict[str, Any]:
         "created_at": credential.created_at,
         "created_by": credential.created_by,
         "expires_at": credential.expires_at,
-        "revoked_at": credential.revoked_at,
     }
 
 
@@ -138,7 +141,7 @@ async def issue_credential(
             scopes=wanted.scopes,
             expires_in=timedelta(days=wanted.expires_in_days),
         )
-    return IssuedOut.first(issued)
+    return IssuedOut.of(issued)
 
 
 @of_accounts.get("/{account_id}/credentials", responses=documented(Forbidden(), NotFound()))
