@@ -1,7 +1,7 @@
 """The use-cases on the life of a record: discharge, return, death, legal holds, and its end."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -102,7 +102,7 @@ class LifeService:
         for a record that has to be kept, without a basis; and `Forbidden` with one, without the right to override.
         """
         removal = Removal(reason=reason, at=self.now(), by=actor.id, basis=basis)
-        async with self.begin() as work:
+        async with _as_it_stands(), self.begin() as work:
             sealed = await work.patients.get(patient_id)
             admitted = admit(work, actor, Action.DELETE, sealed, at=removal.at)
             patient = work.patients.open(admitted)
@@ -113,8 +113,7 @@ class LifeService:
                 if not basis:
                     raise
                 _require_override(work, actor, patient, removal)
-            with _as_it_stands():
-                await work.patients.remove(patient, removal)
+            await work.patients.remove(patient, removal)
 
     @retrying
     async def tombstone(self, actor: Actor, patient_id: PatientId) -> Removal:
@@ -141,15 +140,14 @@ class LifeService:
 
     @retrying
     async def _change_hold(self, actor: Actor, patient_id: PatientId, change: Callable[[Patient], Patient]) -> None:
-        async with self.begin() as work:
+        async with _as_it_stands(), self.begin() as work:
             sealed = await work.patients.get(patient_id)
             admitted = admit(work, actor, Action.CHANGE_LEGAL_HOLD, sealed, at=self.now())
-            with _as_it_stands():
-                await work.patients.save(change(work.patients.open(admitted)))
+            await work.patients.save(change(work.patients.open(admitted)))
 
 
-@contextmanager
-def _as_it_stands() -> Iterator[None]:
+@asynccontextmanager
+async def _as_it_stands() -> AsyncIterator[None]:
     """Let a race that was lost be run again, on what the record has become."""
     try:
         yield

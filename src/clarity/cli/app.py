@@ -19,6 +19,7 @@ from clarity.cli import (
     duplicates,
     imports,
     keys,
+    life,
     me,
     migrate,
     outbox,
@@ -64,6 +65,7 @@ app.command()(serve.serve)
 app.command()(migrate.migrate)
 app.command()(demo.demo)
 app.command(name="import", epilog=imports.EXAMPLES)(imports.import_)
+patients.app.add_typer(life.app)
 app.add_typer(patients.app, name="patient")
 app.add_typer(consents.app, name="consent")
 app.add_typer(break_glass.app, name="break-glass")

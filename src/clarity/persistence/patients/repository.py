@@ -155,7 +155,7 @@ class SqlPatientRepository:
     async def remove(self, patient: Patient, removal: Removal) -> None:
         """Turn a patient that this unit of work opened into a tombstone, its last version saying why."""
         opened = self._opened_at(patient)
-        removed = replace(opened.patient, removal=removal)
+        removed = replace(opened.patient, removal=removal, care_team=frozenset())
         version = await self._replace(opened, removed)
         await self._write_ties(opened.patient, replace(_untied(removed), version=version))
 
