@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from clarity.application.consents import ConsentService
 from clarity.application.duplicates import DuplicateService
+from clarity.application.imports import BadInput, ImportService, Tally
 from clarity.application.patients import PatientService
 from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.duplicates import Duplicate, DuplicateStatus, Likeness, Moved, moving
 from clarity.domain.errors import Conflict, Invalid, NotFound, StaleWrite, Transient
-from clarity.domain.identifiers import Identifier, IdentifierUse, IndexKind
+from clarity.domain.identifiers import SSN_SYSTEM, Identifier, IdentifierUse, IndexKind
 from clarity.domain.ids import DuplicateId, PatientId
 from clarity.domain.names import NameUse
 from clarity.domain.patients import Patient, PatientField, PatientQuery
@@ -25,6 +26,7 @@ from clarity.domain.records import Label, Resource
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, a_consent, a_name, a_patient, a_practitioner, an_actor, new_id, the_operator
+from tests.bundles import Json, a_fhir_patient, an_identifier, incoming
 from tests.fakes.accounts import FrontDoor
 from tests.practice import Practice
 from tests.strategies import patients as any_patients
@@ -514,3 +516,34 @@ def test_no_merge_loosens_a_label(one: Label, other: Label) -> None:
     kept, gone = a_patient(label=one), a_patient(label=other)
     label = moving(kept, gone, NOW).added_to(kept).label
     assert strictness.index(label) == max(strictness.index(one), strictness.index(other))
+
+
+async def test_an_import_neither_brings_back_what_was_merged_nor_takes_it_from_the_survivor(
+    duplicates: DuplicateService, practice: Practice, desk: Actor
+) -> None:
+    imports = ImportService(practice.begin, lambda: NOW)
+    ssn = {"system": SSN_SYSTEM, "value": SSN}
+    phone = {"system": "phone", "value": PHONE}
+    ada = a_fhir_patient("ada", identifier=[an_identifier("1"), ssn])
+    twin = a_fhir_patient("twin", identifier=[an_identifier("2"), ssn], telecom=[phone])
+
+    async def taken(*resources: Json) -> Tally | str:
+        outcome = await imports.take(the_operator(), incoming(*resources))
+        return outcome.problem if isinstance(outcome, BadInput) else outcome.patients
+
+    assert await taken(ada, twin) == Tally(added=2)
+    review = await the_review(duplicates, desk)
+    kept, gone = [await practice.opened(one) for one in (review.patient, review.other)]
+    assert {one.value for one in kept.mrns} == {"1"}
+    await duplicates.merge(desk, review.id, kept.id, "")
+    assert await taken(twin) == "this patient was deleted or merged here, and an import does not bring them back"
+    assert await taken(ada) == Tally(unchanged=1)
+    ada["gender"] = "other"
+    assert await taken(ada) == Tally(changed=1)
+    now = await practice.opened(kept.id)
+    assert {one.value for one in now.mrns} == {"1", "2"}
+    assert [one.value for one in now.telecoms] == [PHONE]
+    await duplicates.unmerge(desk, review.id, "")
+    assert await taken(ada, twin) == Tally(unchanged=2)
+    assert (await practice.opened(gone.id)).mrns == gone.mrns
+    assert {one.value for one in (await practice.opened(kept.id)).mrns} == {"1"}

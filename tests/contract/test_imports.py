@@ -307,7 +307,7 @@ async def test_the_deleted_stay_deleted(practice: Practice, imports: ImportServi
     ada = await imported(practice, "import|Patient/ada")
     await removed(practice.begin, ada.id)
     bad = await refused(imports, incoming(a_fhir_patient("ada", mrn="1")))
-    assert bad.problem == "this patient was deleted here, and an import does not bring them back"
+    assert bad.problem == "this patient was deleted or merged here, and an import does not bring them back"
     (event,) = [event for event in await practice.events() if event.outcome is Outcome.REFUSED]
     assert (event.action, event.reason, event.patient) == (Action.IMPORT, Reason.DELETED, ada.id)
 

@@ -123,7 +123,12 @@ class Intake:
         team = await self._resolve(work, incoming.caregivers, known)
         self.place = incoming.place
         require_same_patient(stored, patient)
-        await self._save(work, stored, merged(stored, patient, team), taken)
+        spoken_of = merged(stored, patient, team)
+        if spoken_of.changed_from(stored):
+            # The source knows nothing of the records that were merged into this one.
+            for merge in await work.duplicates.merges_into(owner):
+                spoken_of = merge.moved.kept_in(spoken_of, stored)
+        await self._save(work, stored, spoken_of, taken)
 
     async def _take_ties(
         self, work: Work, ties: IncomingTies, known: Mapping[IndexTerm, PractitionerId], taken: Taken
@@ -142,7 +147,7 @@ class Intake:
             return work.patients.open(admit(work, self.actor, Action.IMPORT, sealed, at=self.now()))
         except NotFound:
             if sealed.standing is not None and sealed.standing.deleted:
-                raise Conflict("this patient was deleted here, and an import does not bring them back") from None
+                raise Conflict("this patient was deleted or merged here, and an import does not bring them back") from None
             raise Forbidden from None
 
     async def _save(self, work: Work, stored: Patient, merged: Patient, taken: Taken) -> None:
