@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from clarity.domain.access import Role
 from clarity.domain.people import Address
@@ -18,7 +19,7 @@ async def test_a_researcher_sees_subjects_and_nothing_of_the_persons(clinic: Cli
         for _ in range(5)
     ]
     await clinic.practice.stored(a_patient(label=Label.RESTRICTED))
-    found = []
+    found: list[dict[str, Any]] = []
     cursor = ""
     while not found or cursor:
         answer = await researcher.get("/research/subjects", params={"limit": 2, "cursor": cursor})

@@ -7,18 +7,23 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select, update
 
+from clarity.application.admission import admit
 from clarity.application.consents import ConsentService
 from clarity.application.patients import PatientService, RepeatKey
 from clarity.application.ports import PatientFilter
 from clarity.cache.rates import MemoryRateLimit
 from clarity.domain.access import PART2_NOTICE, Action, Actor, Consent, Purpose, Reason, Role
 from clarity.domain.audit import Outcome
-from clarity.domain.errors import Conflict, Invalid, NotFound, ReusedKey
+from clarity.domain.errors import CannotOpen, Conflict, Invalid, NotFound, ReusedKey
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient, PatientQuery
 from clarity.domain.records import Label, Resource
+from clarity.persistence.audit import AuditEventRow
+from clarity.persistence.consents.tables import ConsentRow
 from clarity.persistence.engine import Database
+from clarity.persistence.history import RecordVersionRow
 from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
@@ -143,7 +148,7 @@ async def test_a_consent_reaches_whom_it_names_for_what_it_names(
     assert case.clinician.practitioner is not None
     named = a_consent(recipients=(case.clinician.practitioner,))
     await consents.record(case.self, case.patient.id, given(named))
-    assert await charts.view(case.clinician, case.patient.id)
+    assert (await charts.view(case.clinician, case.patient.id)).id == case.patient.id
     for actor in (case.nurse, replace(case.clinician, purpose=Purpose.OPERATIONS)):
         with pytest.raises(NotFound):
             await charts.view(actor, case.patient.id)
@@ -270,3 +275,40 @@ async def test_a_withdrawal_holds_at_once_in_another_process(database: Database,
         with pytest.raises(NotFound):
             await charts.view(carer, ada.id)
         assert (await charts.search(carer, PatientQuery(name="lovel"))).count == 0
+
+
+async def test_nothing_of_a_consent_can_be_read_from_the_database(database: Database, keyring: Keyring) -> None:
+    async with sql_practice(database, keyring) as practice:
+        ada = await practice.stored(a_patient())
+        herself = an_actor(Role.PATIENT, patient=ada.id)
+        service = ConsentService(practice.begin, practice.reading, lambda: NOW)
+        consent, _ = await service.record(herself, ada.id, given(a_consent()))
+        await service.withdraw(herself, ada.id, consent.id)
+        async with database.reading() as session:
+            rows = [
+                repr((await session.execute(table.select())).all())
+                for table in (ConsentRow.__table__, RecordVersionRow.__table__, AuditEventRow.__table__)
+            ]
+        assert all(rows)
+        for text in ("Harbor", "treating", "Substance", "part2", str(consent.id), consent.id.hex):
+            assert not any(text in row for row in rows)
+
+
+async def test_a_register_of_somebody_else_opens_nothing(database: Database, keyring: Keyring) -> None:
+    async with sql_practice(database, keyring) as practice:
+        freud = await practice.employed(a_practitioner())
+        service = ConsentService(practice.begin, practice.reading, lambda: NOW)
+        team = frozenset({freud.id})
+        ada, bob = [await practice.stored(a_patient(label=Label.PART2, care_team=team)) for _ in range(2)]
+        for patient in (ada, bob):
+            await service.record(an_actor(Role.PATIENT, patient=patient.id), patient.id, given(a_consent()))
+        async with database.turn(), database.writing() as session:
+            sealed = await session.scalar(select(ConsentRow.sealed).where(ConsentRow.id == bob.id))
+            await session.execute(update(ConsentRow).where(ConsentRow.id == ada.id).values(sealed=sealed))
+            await session.commit()
+        async with practice.reading() as work:
+            carer = an_actor(practitioner=freud.id)
+            admitted = admit(work, carer, Action.VIEW, await work.patients.get(ada.id), at=NOW)
+            with pytest.raises(CannotOpen):
+                work.patients.open(admitted)
+            admitted.attempt.fail(CannotOpen())

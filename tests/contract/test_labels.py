@@ -117,7 +117,7 @@ async def test_a_new_label_hides_the_record_at_once(
     ada = await practice.stored(a_patient(care_team=team_of(freud)))
     await consented(consents, ada.id)
     desk, researcher = an_actor(Role.FRONT_DESK), an_actor(Role.RESEARCHER)
-    assert await patients.view(desk, ada.id)
+    assert (await patients.view(desk, ada.id)).id == ada.id
     version = await patients.relabel(freud, ada.id, label, version=1)
     assert version == 2
     with pytest.raises(NotFound):

@@ -1,6 +1,6 @@
 """The use-case of a researcher: the patients, de-identified."""
 
-import heapq
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -56,10 +56,17 @@ class ResearchService:
     ) -> tuple[int, Sequence[tuple[bytes, PatientId]]]:
         """Return how many there are, and the first behind `after` in the order of their pseudonyms.
 
-        Pseudonyms are kept nowhere, so each page makes them all; some microseconds each.
+        Pseudonyms are kept nowhere, so each page makes them all, some microseconds each, and holds but its own.
         """
-        named = [(self.pseudonyms.of(patient), patient) async for patient in work.patients.find_ids(scope, _EVERYBODY)]
-        return len(named), heapq.nsmallest(at_most, (one for one in named if one[0] > after))
+        count = 0
+        chosen: list[tuple[bytes, PatientId]] = []
+        async for patient in work.patients.find_ids(scope, _EVERYBODY):
+            count += 1
+            one = (self.pseudonyms.of(patient), patient)
+            if one[0] > after and (len(chosen) < at_most or one < chosen[-1]):
+                insort(chosen, one)
+                del chosen[at_most:]
+        return count, chosen
 
     def _subjects(self, work: Work, admitted: Iterable[Admitted]) -> Iterable[ResearchSubject]:
         for entry in admitted:

@@ -134,7 +134,7 @@ def test_nothing_of_the_person_comes_through(patient: Patient, shift: int) -> No
     assert patient.addresses[0].postal_code not in found
 
 
-CODES = {
+CODES: dict[str, set[str | None]] = {
     "gender": {one.value for one in Gender},
     "birth_sex": {one.value for one in BirthSex} | {None},
     "state": {"", "MA"},
