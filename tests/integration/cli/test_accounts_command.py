@@ -90,3 +90,68 @@ def test_an_address_that_is_none_is_named_as_it_was_asked_for(empty_practice: Te
     ran = empty_practice.run("account", "add", "desk", "--role", "front-desk", "--name", "Desk", "--generate")
     assert ran.status == Status.USAGE
     assert ran.err == "clarity: email: must be an e-mail address\n"
+
+
+def token_in(practice: Terminal) -> str:
+    """Return the token of the link in the only letter there is."""
+    (letter,) = (practice.data / "outbox").glob("*.eml")
+    return letter.read_text().partition("/invitation#")[2].split()[0]
+
+
+def test_one_is_invited_and_sent_a_link(empty_practice: Terminal) -> None:
+    invite = ("account", "invite", "desk@example.org", "--role", "front-desk", "--name", "Desk")
+    assert empty_practice.run(*invite).status == Status.OK
+    (waiting,) = json.loads(empty_practice.run("outbox", "list", "--json").out)
+    assert (waiting["kind"], waiting["state"]) == ("invitation", "waiting")
+    assert "1 sent" in empty_practice.run("outbox", "deliver").err
+    assert len(token_in(empty_practice)) == 43
+    (sent,) = json.loads(empty_practice.run("outbox", "list", "--json").out)
+    assert sent["state"] == "sent"
+    assert "There is no message" in empty_practice.run("outbox", "list", "--unsent").err
+    assert "invited" in empty_practice.run("account", "show", "desk@example.org").out
+
+
+def test_an_account_is_disabled_enabled_and_given_a_role(empty_practice: Terminal) -> None:
+    add = ("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk", "--generate")
+    assert empty_practice.run(*add).status == Status.OK
+    assert empty_practice.run("account", "disable", "desk@example.org").status == Status.OK
+    assert "can log in again" in empty_practice.run("account", "enable", "desk@example.org").err
+    assert empty_practice.run("account", "role", "desk@example.org", "--role", "researcher").status == Status.OK
+    shown = json.loads(empty_practice.run("account", "show", "desk@example.org", "--json").out)
+    assert shown["role"] == "researcher"
+    assert empty_practice.run("account", "send-reset", "desk@example.org").status == Status.OK
+    assert "password reset" in empty_practice.run("outbox", "list").out
+
+
+def test_a_machine_has_an_account_and_no_password(empty_practice: Terminal) -> None:
+    machine = ("account", "machine", "robot@example.org", "--role", "researcher", "--name", "Nightly report")
+    assert empty_practice.run(*machine).status == Status.OK
+    assert "machine" in empty_practice.run("account", "list").out
+    assert "There is no message" in empty_practice.run("outbox", "list").err
+    assert empty_practice.run("account", "send-reset", "robot@example.org").status == Status.REFUSED
+
+
+@pytest.mark.parametrize(
+    "command", [("disable",), ("enable",), ("show",), ("send-reset",), ("role", "--role", "researcher")]
+)
+def test_an_account_that_is_not_there_is_named(empty_practice: Terminal, command: tuple[str, ...]) -> None:
+    ran = empty_practice.run("account", *command, "nobody@example.org")
+    assert ran.status == Status.REFUSED
+    assert is_one_line(ran.err)
+    assert "there is no account nobody@example.org" in ran.err
+
+
+def test_what_is_no_id_is_said_to_be_none(empty_practice: Terminal) -> None:
+    invite = ("account", "invite", "ada@example.org", "--role", "clinician", "--name", "Ada")
+    ran = empty_practice.run(*invite, "--practitioner", "Ada Byron")
+    assert ran.status == Status.USAGE
+    assert "expected an id, like 0199a0c2" in ran.err
+    assert "Ada Byron" not in ran.err
+
+
+def test_the_last_administrator_is_not_disabled(empty_practice: Terminal) -> None:
+    add = ("account", "add", "root@example.org", "--role", "administrator", "--name", "Root", "--generate")
+    assert empty_practice.run(*add).status == Status.OK
+    ran = empty_practice.run("account", "disable", "root@example.org")
+    assert (ran.status, is_one_line(ran.err)) == (Status.REFUSED, True)
+    assert "last administrator" in ran.err
