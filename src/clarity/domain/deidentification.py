@@ -17,8 +17,8 @@ OLDEST_AGE: Final = 90
 
 # 20,000 people or fewer by the census of 2000: the list in the guidance of HHS on 164.514(b), of 26 November 2012.
 _SPARSE_2000 = "036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893"
-# What the census of 2010 adds, summed up from its ZIP code tabulation areas. HHS wants the current data: a prefix that
-# was sparse in either is taken for sparse, for to leave out more is allowed and to leave out less is not.
+# What lists in use for the census of 2010 add; not summed up anew here, nor is the census of 2020 in it. A prefix that
+# is sparse in any list is taken for sparse, for to leave out more is allowed and to leave out less is not.
 _SPARSE_2010 = "202 204 205 369 753 772"
 SPARSE_ZIPS: Final = frozenset(f"{_SPARSE_2000} {_SPARSE_2010}".split())
 """The first three digits of ZIP codes that so few people share that they become 000."""
