@@ -364,6 +364,16 @@ async def test_it_does_not_outlive_that_the_account_was_disabled(ward: Ward, ada
         await ward.opened(carer, ada.id)
 
 
+async def test_it_does_not_outlive_that_the_role_was_changed(ward: Ward, ada: Patient) -> None:
+    carer = await ward.carer(Role.NURSE)
+    await ward.opened(carer, ada.id)
+    clinician = await ward.door.accounts.change_role(
+        the_operator(), AccountId(carer.id), Role.CLINICIAN, practitioner=carer.practitioner
+    )
+    assert await ward.finds(acting(clinician), ada.id) == set()
+    assert await ward.finds(carer, ada.id) == set()
+
+
 @pytest.mark.parametrize(
     "role", [Role.FRONT_DESK, Role.RESEARCHER, Role.ADMINISTRATOR, Role.COMPLIANCE_OFFICER, Role.SYSTEM]
 )
