@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from httpx import AsyncClient, Response
+from sqlalchemy import update
 
 from clarity.domain.access import Action, Relation, Role
 from clarity.domain.records import Label, Resource
+from clarity.persistence.accounts import AccountRow
 from tests.api.clinic import seen, told
 from tests.api.house import ROLES, Caller, House
 from tests.builders import new_id
@@ -234,3 +236,16 @@ async def test_what_needs_no_log_in_is_answered_without(house: House) -> None:
             body = {"email": account.email, "password": PASSWORD} if one.name == "log_in" else one.example
             answer = await Documented(one.name, one.method, one.path, body).by(house.clinic.caller(), {}, None)
             assert answer.status_code == OPEN[one.name], one.name
+
+
+async def test_an_account_that_was_made_the_system_in_the_table_is_nobody(house: House) -> None:
+    caller = house.caller(Role.NURSE)
+    database = house.clinic.practice.database
+    assert database is not None
+    async with database.turn(), database.writing() as session:
+        made = update(AccountRow).where(AccountRow.id == caller.account.id).values(role=Role.SYSTEM)
+        await session.execute(made)
+        await session.commit()
+    answer = await caller.http.get("/patients")
+    assert answer.is_error
+    assert "items" not in answer.json()

@@ -5,10 +5,12 @@ a right that was gone when it was made.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -47,7 +49,7 @@ async def opened(work: Work, actor: Actor, patient: PatientId, action: Action = 
 
 
 async def write_meanwhile(
-    practice: Practice, actor: Actor, patient: PatientId, taken_away: Callable[[], Awaitable[object]]
+    practice: Practice, actor: Actor, patient: PatientId, taken_away: Callable[[], Coroutine[Any, Any, object]]
 ) -> bool:
     """Change a patient while a right is taken away between reading and writing; tell whether the change was made."""
     assert practice.database is not None
@@ -72,9 +74,7 @@ async def write_meanwhile(
 async def test_a_change_does_not_outlive_the_tie_it_rests_on(practice: Practice) -> None:
     anna, ada = await treated(practice)
 
-    async def untie() -> object:
-        return await practice.changed(ada.id, care_team=frozenset[PractitionerId]())
-
+    untie = partial(practice.changed, ada.id, care_team=frozenset[PractitionerId]())
     made = await write_meanwhile(practice, anna, ada.id, untie)
     assert practice.database is not None
     assert made == (practice.database.dialect_name == "sqlite")
@@ -87,10 +87,7 @@ async def test_a_change_does_not_outlive_the_tie_it_rests_on(practice: Practice)
 async def test_a_change_does_not_outlive_the_consent_it_rests_on(practice: Practice) -> None:
     anna, ada = await treated(practice, Label.PART2)
 
-    async def withdraw() -> object:
-        return await withdrew(practice, ada.id)
-
-    made = await write_meanwhile(practice, anna, ada.id, withdraw)
+    made = await write_meanwhile(practice, anna, ada.id, partial(withdrew, practice, ada.id))
     assert practice.database is not None
     assert made == (practice.database.dialect_name == "sqlite")
     with pytest.raises(NotFound):
@@ -101,10 +98,7 @@ async def test_a_change_does_not_outlive_the_consent_it_rests_on(practice: Pract
 async def test_a_record_that_needs_no_consent_is_changed_while_one_is_given(practice: Practice) -> None:
     anna, ada = await treated(practice)
 
-    async def consent() -> object:
-        return await consented(practice, ada.id, a_consent())
-
-    assert await write_meanwhile(practice, anna, ada.id, consent)
+    assert await write_meanwhile(practice, anna, ada.id, partial(consented, practice, ada.id, a_consent()))
 
 
 async def test_a_view_is_of_the_moment_it_was_decided_in_and_the_next_is_refused(practice: Practice) -> None:

@@ -1,19 +1,24 @@
 """The two forms of a scope, in Python and in SQL, for whatever the policy gives anybody."""
 
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from itertools import product
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
 
+from clarity.bootstrap import opened_trail, units_of_work
 from clarity.domain.access import POLICY, Action, Actor, Role, decide, scope_of
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.records import TOMBSTONE, Label, Resource
+from clarity.persistence.all_tables import TABLES
 from clarity.persistence.engine import Database
 from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.tables import PatientRow
+from clarity.persistence.records import SealedTable
 from clarity.persistence.scopes import in_scope
+from clarity.persistence.tables import SealedColumns
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id
 from tests.practice import Practice, sql_practice
@@ -86,3 +91,21 @@ async def test_broken_glass_is_mended_when_its_time_is_over_to_the_microsecond(
     async with database.reading() as session:
         rows = await session.execute(table.fetched)
         assert {row.id: set(row.emergencies) for row in rows} == {ada: set(), bob: {account}}
+
+
+async def test_every_sealed_table_is_of_a_kind_of_record_that_the_policy_speaks_of(
+    practice: Practice, database: Database, keyring: Keyring
+) -> None:
+    del practice
+    async with opened_trail(database, keyring) as trail:
+        tools = units_of_work(database, keyring, trail).tools
+    tables = [table for item in fields(tools) if isinstance(table := getattr(tools, item.name), SealedTable)]
+    assert {table.rows.__tablename__ for table in tables} == {row.__tablename__ for row in TABLES if is_sealed(row)}
+    spoken_of = {(resource, role) for role, resource, *_ in POLICY.cells}
+    for table in tables:
+        # Somebody who logs in may do something to it, and the system may.
+        assert {role for resource, role in spoken_of if resource is table.resource} > {Role.SYSTEM}
+
+
+def is_sealed(row: type) -> bool:
+    return issubclass(row, SealedColumns)
