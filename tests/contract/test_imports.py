@@ -10,8 +10,9 @@ from clarity.application.imports import BadInput, ImportService, Incoming, Taken
 from clarity.application.ports import PatientFilter
 from clarity.domain.access import Action, Reason, scope_of
 from clarity.domain.audit import Attempt, Outcome
+from clarity.domain.dates import PartialDate
 from clarity.domain.identifiers import Identifier, IndexKind, IndexTerm
-from clarity.domain.patients import Patient
+from clarity.domain.patients import Death, Patient
 from clarity.domain.practitioners import PROVIDER_TAXONOMY, Practitioner
 from clarity.domain.records import Label, Resource
 from tests.builders import NOW, TODAY, a_practitioner, new_id, the_operator
@@ -28,7 +29,7 @@ from tests.bundles import (
     incoming,
     urn,
 )
-from tests.lives import removed
+from tests.lives import a_life_service, removed
 from tests.practice import Practice
 
 
@@ -310,6 +311,19 @@ async def test_the_deleted_stay_deleted(practice: Practice, imports: ImportServi
     assert bad.problem == "this patient was deleted or merged here, and an import does not bring them back"
     (event,) = [event for event in await practice.events() if event.outcome is Outcome.REFUSED]
     assert (event.action, event.reason, event.patient) == (Action.IMPORT, Reason.DELETED, ada.id)
+
+
+async def test_an_import_lifts_no_hold_and_wakes_nobody(practice: Practice, imports: ImportService) -> None:
+    await take(imports, incoming(a_fhir_patient("ada", mrn="1")))
+    ada = await imported(practice, "import|Patient/ada")
+    life = a_life_service(practice)
+    await life.place_hold(the_operator(), ada.id, "Docket 26-117")
+    await life.record_death(the_operator(), ada.id, Death(), version=2)
+    await take(imports, incoming(a_fhir_patient("ada", mrn="1", gender="other")))
+    after = await imported(practice, "import|Patient/ada")
+    assert (after.legal_hold is not None, after.death, after.version) == (True, Death(), 4)
+    await take(imports, incoming(a_fhir_patient("ada", mrn="1", deceasedDateTime="2026-03-01")))
+    assert (await imported(practice, "import|Patient/ada")).death == Death(day=PartialDate.parse("2026-03-01"))
 
 
 async def test_nobody_is_imported_who_is_not_born_yet(practice: Practice, imports: ImportService) -> None:
