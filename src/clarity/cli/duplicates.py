@@ -15,7 +15,7 @@ from clarity.application.services import Services
 from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json, side_by_side
-from clarity.cli.terminal import note, results
+from clarity.cli.terminal import ask_secret, note, results
 from clarity.domain.access import Actor
 from clarity.domain.duplicates import Duplicate, DuplicateStatus, Likeness
 from clarity.domain.ids import DuplicateId, PatientId
@@ -36,7 +36,7 @@ _STYLES = {
 ReviewArgument = Annotated[
     UUID, typer.Argument(metavar="REVIEW", help="The id of the review, as `clarity duplicate list` prints it.")
 ]
-NoteOption = Annotated[str, typer.Option("--note", help="Why; it is sealed with the review.")]
+NoteOption = Annotated[str, typer.Option("--note", help="Why; it is sealed with the review. - asks for it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table to read.")]
 
 
@@ -127,11 +127,12 @@ def distinct(
     note_: NoteOption = "",
 ) -> None:
     """Decide that the two are two people."""
+    who, why = caller(email_of_caller, token, password_stdin=password_stdin, code=code), _stated(note_)
 
     async def decide(services: Services, actor: Actor) -> Duplicate:
-        return await services.duplicates.distinguish(actor, DuplicateId(review), note_)
+        return await services.duplicates.distinguish(actor, DuplicateId(review), why)
 
-    _decided(caller(email_of_caller, token, password_stdin=password_stdin, code=code), decide)
+    _decided(who, decide)
 
 
 @app.command(
@@ -151,11 +152,12 @@ def merge(
     note_: NoteOption = "",
 ) -> None:
     """Decide that the two are one person: one record ends, the other gains what it lacked."""
+    who, why = caller(email_of_caller, token, password_stdin=password_stdin, code=code), _stated(note_)
 
     async def decide(services: Services, actor: Actor) -> Duplicate:
-        return await services.duplicates.merge(actor, DuplicateId(review), PatientId(survivor), note_)
+        return await services.duplicates.merge(actor, DuplicateId(review), PatientId(survivor), why)
 
-    _decided(caller(email_of_caller, token, password_stdin=password_stdin, code=code), decide)
+    _decided(who, decide)
 
 
 @app.command(
@@ -174,11 +176,12 @@ def unmerge(
     note_: NoteOption = "",
 ) -> None:
     """Take a merge back: what it added leaves the survivor, and the other record is restored."""
+    who, why = caller(email_of_caller, token, password_stdin=password_stdin, code=code), _stated(note_)
 
     async def decide(services: Services, actor: Actor) -> Duplicate:
-        return await services.duplicates.unmerge(actor, DuplicateId(review), note_)
+        return await services.duplicates.unmerge(actor, DuplicateId(review), why)
 
-    _decided(caller(email_of_caller, token, password_stdin=password_stdin, code=code), decide)
+    _decided(who, decide)
 
 
 def _decided(who: Caller, decide: Callable[[Services, Actor], Awaitable[Duplicate]]) -> None:
@@ -187,6 +190,10 @@ def _decided(who: Caller, decide: Callable[[Services, Actor], Awaitable[Duplicat
             return await decide(services, actor)
 
     note(_said(in_practice(read_settings(), act)))
+
+
+def _stated(note_: str) -> str:
+    return ask_secret("Note") if note_ == "-" else note_
 
 
 def _said(review: Duplicate) -> str:
