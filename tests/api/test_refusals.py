@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -214,6 +215,9 @@ async def test_nobody_gets_in_without_a_token(memory_clinic: Clinic) -> None:
     open_to_all = {
         ("post", "/api/v1/sessions"),
         ("post", "/api/v1/sessions/refresh"),
+        ("post", "/api/v1/password-resets"),
+        ("post", "/api/v1/password-resets/complete"),
+        ("post", "/api/v1/invitations/complete"),
         ("get", "/health"),
         ("get", "/ready"),
     }
@@ -224,12 +228,12 @@ async def test_nobody_gets_in_without_a_token(memory_clinic: Clinic) -> None:
             if (method, path) in open_to_all:
                 continue
             asked += 1
-            url = f"http://clinic.test{path.format(patient_id=new_id())}"
+            url = "http://clinic.test" + re.sub(r"{\w+}", str(new_id()), path)
             body = b'{"zqcanary": 1}' if method.upper() in METHODS_WITH_BODY and "requestBody" in operation else None
             refused = await nobody.request(method, url, content=body, headers=JSON if body else {})
             assert (refused.status_code, code(refused)) == (401, "unauthenticated"), (method, path)
             assert refused.headers["www-authenticate"] == "Bearer"
-    assert asked == 12
+    assert asked > 40
 
 
 @pytest.mark.parametrize(
