@@ -426,13 +426,6 @@ REMOVALS = (
         "contract/test_imports.py::test_an_import_lifts_no_hold_and_wakes_nobody",
     ),
     Removal(
-        "A hold placed during a deletion is not passed over",
-        "application/life.py",
-        "        raise Transient from None\n",
-        "        raise\n",
-        "contract/test_life.py::test_a_hold_is_placed_before_a_deletion_or_the_record_is_gone",
-    ),
-    Removal(
         "A care team has no strangers",
         "application/patients.py",
         "if len(found) != len(practitioners):",
