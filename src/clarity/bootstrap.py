@@ -252,7 +252,7 @@ def _link_sender(settings: Settings) -> LinkSender:
 
 
 def _postman(settings: Settings) -> Postman:
-    return open_postman(settings.mail_url.get_secret_value(), settings.mail_from, settings.mail_ssl_root_cert)
+    return open_postman(settings.mail_address, settings.mail_from, settings.mail_ssl_root_cert)
 
 
 def _requires_second_factor(settings: Settings) -> bool:

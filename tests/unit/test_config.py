@@ -202,6 +202,8 @@ def safe(tmp_path: Path) -> dict[str, str]:
         "ASYNC_DATABASE_URI": APPLICATION,
         "MIGRATION_DATABASE_URI": OWNER,
         "DATA_DIR": str(tmp_path),
+        "MAIL_URL": f"smtps://clarity:{SECRET}@mail.example",
+        "PUBLIC_URL": "https://app.example/clarity",
     }
 
 
@@ -235,6 +237,9 @@ def test_what_is_safe_starts(monkeypatch: pytest.MonkeyPatch, safe: dict[str, st
         ("SECOND_FACTOR", "optional", "SECOND_FACTOR: must be required"),
         ("SESSION_IDLE_MINUTES", "61", "SESSION_IDLE_MINUTES: at most 60"),
         ("SESSION_TTL_HOURS", "25", "SESSION_TTL_HOURS: at most 24"),
+        ("MAIL_URL", "", "MAIL_URL: nobody reads a folder"),
+        ("MAIL_URL", "folder:/var/mail", "MAIL_URL: nobody reads a folder"),
+        ("PUBLIC_URL", "http://app.example", "PUBLIC_URL: the links in messages lead there"),
         ("SQL_ECHO", "true", "SQL_ECHO: turn it off"),
         ("KEY_ROOT", "file:/nowhere/root.key", "KEY_ROOT: there is no file /nowhere/root.key"),
         ("KEY_STORE", "file:/nowhere/keys.json", "KEY_STORE: there is no file /nowhere/keys.json"),

@@ -88,8 +88,8 @@ class AccountOut(Wire):
     email: str
     name: str
     role: RoleTitle
-    practitioner: PractitionerId | None
-    patient: PatientId | None
+    practitioner: PractitionerId | None = None
+    patient: PatientId | None = None
     status: AccountStatus
     """Whether they may log in: not before they chose a password, and not while disabled."""
     machine: bool

@@ -148,9 +148,7 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8000"
     invitation_ttl_hours: int = Field(72, ge=1, le=720)
     reset_ttl_minutes: int = Field(30, ge=5, le=1_440)
-    mail_url: Annotated[SecretStr, AfterValidator(_mail_url)] = Field(
-        default_factory=lambda given: SecretStr(f"folder:{given['data_dir']}/outbox")
-    )
+    mail_url: Annotated[SecretStr, AfterValidator(_mail_url)] | None = None
     mail_from: str = Field("Clarity <clarity@localhost>", pattern=r"^[^\r\n<>]*<?[^\s@<>]+@[^\s@<>]+>?$")
     mail_ssl_root_cert: Path | None = None
     outbox_pause_seconds: float = Field(5, gt=0)
@@ -190,6 +188,11 @@ class Settings(BaseSettings):
         """Where migrations connect, as the owner of the tables; if nothing says it, where the application does."""
         url = self.migration_database_uri
         return self._address(url.get_secret_value()) if url else self.database
+
+    @property
+    def mail_address(self) -> str:
+        """Where messages go; if nothing says it, to a folder in `data_dir`."""
+        return self.mail_url.get_secret_value() if self.mail_url else f"folder:{self.data_dir}/outbox"
 
     def check_start(self, found: Sequence[str] = ()) -> None:
         """Refuse to start with `Misconfigured` that names every problem and what to do about it.
@@ -246,7 +249,7 @@ class Settings(BaseSettings):
             yield f"SESSION_TTL_HOURS: at most {_LONGEST_SESSION_HOURS}"
 
     def _unsafe_mail(self) -> Iterator[str]:
-        if self.mail_url.get_secret_value().startswith("folder:"):
+        if self.mail_address.startswith("folder:"):
             yield "MAIL_URL: nobody reads a folder; set the address of a mail server, smtps://USER:PASSWORD@HOST"
         if not self.public_url.startswith("https://"):
             yield "PUBLIC_URL: the links in messages lead there, and whoever sees one may use it; set https://…"
