@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, text
 
 from clarity.application.second_factors import CODES_OF_ACCOUNT, PASSWORDS_AGAIN
 from clarity.application.sessions import Opened
@@ -22,7 +23,9 @@ from clarity.domain.errors import (
     WrongCredentials,
 )
 from clarity.domain.ids import AccountId
+from clarity.domain.messages import MessageKind
 from clarity.domain.records import Resource
+from clarity.persistence.second_factors import SecondFactorRow
 from tests.builders import an_actor, new_id, the_operator
 from tests.fakes.accounts import PASSWORD, FrontDoor
 from tests.practice import Practice
@@ -296,6 +299,52 @@ async def test_an_administrator_takes_a_lost_factor_away_and_ends_the_sessions(
         await door.second_factors.remove_of(administrator, AccountId(new_id()))
     with pytest.raises(NotFound):
         await door.second_factors.remove_of(the_operator(), "nobody@example.org")
+
+
+async def test_the_holder_is_told_of_each_change(enrolled: Enrolled, practice: Practice) -> None:
+    door = enrolled.door
+
+    async def told() -> int:
+        async with practice.reading() as work:
+            waiting = await work.outbox.find_page(before=None, at_most=50, unsent=True)
+        kinds = {one.message.kind for one in waiting if one.message.to == enrolled.account.id}
+        assert kinds == {MessageKind.SECOND_FACTOR_CHANGED}
+        return len(waiting)
+
+    assert await told() == 1
+    caller = await door.caller(enrolled.opened)
+    new = await door.second_factors.renew_recovery_codes(caller, enrolled.next_code())
+    assert await told() == 2
+    with pytest.raises(Invalid):
+        await door.second_factors.remove(caller, "000000")
+    assert await told() == 2
+    await door.second_factors.remove(caller, new[0])
+    assert await told() == 3
+    await door.second_factors.remove_of(the_operator(), enrolled.account.id)
+    assert await told() == 4
+
+
+async def test_at_rest_a_secret_is_sealed_and_a_removed_one_is_gone(enrolled: Enrolled, practice: Practice) -> None:
+    if practice.database is None:
+        pytest.skip("memory is no place to rest")
+
+    async def stored() -> bytes:
+        assert practice.database is not None
+        async with practice.database.reading() as session:
+            rows = [*await session.execute(text("SELECT * FROM second_factors"))]
+            rows += [*await session.execute(text("SELECT * FROM recovery_codes"))]
+        return repr(rows).encode()
+
+    secrets = [enrolled.secret, *(code.replace("-", "") for code in enrolled.recovery), *enrolled.recovery]
+    rows = await stored()
+    assert not any(secret.encode() in rows for secret in secrets)
+    assert not any(secret in repr(enrolled.opened) for secret in secrets)
+    await enrolled.door.second_factors.remove_of(the_operator(), enrolled.account.id)
+    async with practice.reading() as work:
+        assert await work.second_factors.find(enrolled.account.id) is None
+        assert await work.second_factors.count_recovery_codes(enrolled.account.id) == 0
+    async with practice.database.reading() as session:
+        assert await session.scalar(select(SecondFactorRow.secret)) == ""
 
 
 async def test_nobody_takes_a_factor_away_without_the_right_or_their_own_without_a_code(enrolled: Enrolled) -> None:
