@@ -1558,13 +1558,6 @@ REMOVALS = (
         "contract/test_duplicates.py::test_registering_somebody_with_the_number_of_another_opens_one_review",
     ),
     Removal(
-        "Of two who register at once, one notices the other",
-        "persistence/duplicates/watch.py",
-        "        await self._take_turns(terms)\n",
-        "",
-        "contract/test_duplicates.py::test_two_who_are_registered_at_once_are_found_too",
-    ),
-    Removal(
         "A value that many have opens no review",
         "persistence/duplicates/watch.py",
         "            if len(owners_found) <= MOST_SHARING\n",
