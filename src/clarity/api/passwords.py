@@ -15,6 +15,8 @@ of_me = router_of("me")
 resets = router_of("password-resets")
 invitations = router_of("invitations")
 _BODY = documented(HTTPException(413), HTTPException(415), TooMany(60))
+# The field of a new password, as this request calls it.
+_NAMES = {"password": "new"}
 _Typed = Annotated[str, Field(max_length=1_000)]
 
 
@@ -57,7 +59,7 @@ class LinkIn(Received):
 @of_me.post("/password", status_code=204, responses={**_BODY, **documented(Forbidden())})
 async def change_password(change: Json[PasswordChangeIn], actor: CurrentActor, passwords: OwnPasswords) -> None:
     """Change one's own password. All other sessions end, and links that were sent are good for nothing any more."""
-    with renamed(password="new"):
+    with renamed(**_NAMES):
         await passwords.change(actor, change.current, change.new)
 
 

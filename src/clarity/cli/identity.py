@@ -15,7 +15,7 @@ from clarity.domain.access import Actor
 from clarity.domain.errors import SecondFactorMissing, SecondFactorRequired, Unauthenticated
 from clarity.domain.ids import RequestId
 
-_HERE = "127.0.0.1"
+HERE = "127.0.0.1"
 _AGENT = "clarity command line"
 
 AsEmail = Annotated[
@@ -94,7 +94,7 @@ async def logged_in(services: Services, who: Caller, *, enrolling: bool = False)
 
 async def _opened(services: Services, who: Caller, request: RequestId) -> Opened:
     """Log in, and ask for a code if it turns out that one is needed."""
-    log_in = partial(services.sessions.log_in, who.email, who.password, request, _HERE, agent=_AGENT)
+    log_in = partial(services.sessions.log_in, who.email, who.password, request, HERE, agent=_AGENT)
     try:
         return await log_in(code=who.code)
     except SecondFactorRequired:
@@ -103,7 +103,7 @@ async def _opened(services: Services, who: Caller, request: RequestId) -> Opened
 
 async def _bearer_of(services: Services, token: str, request: RequestId, *, enrolling: bool) -> Actor:
     try:
-        return await services.authenticate(token, request, _HERE, enrolling=enrolling)
+        return await services.authenticate(token, request, HERE, enrolling=enrolling)
     except SecondFactorMissing:
         raise SecondFactorMissing(
             "your role needs a second factor: enrol one with `clarity me enrol --as EMAIL`, or log in with it"

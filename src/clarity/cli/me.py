@@ -11,11 +11,11 @@ from rich.table import Table
 
 from clarity.application.second_factors import Enrolment
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import HERE, AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
-from clarity.cli.terminal import ask_secret, note, results
+from clarity.cli.terminal import ask_new_password, ask_secret, note, results
 from clarity.domain.accounts import Session
-from clarity.domain.ids import SessionId
+from clarity.domain.ids import RequestId, SessionId
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,6 +77,43 @@ def remove_second_factor(
 
     in_practice(read_settings(), act)
     note("Your second factor is removed.")
+
+
+@app.command()
+def password(
+    *, email: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False, code: Code = ""
+) -> None:
+    """Change your password. The new one is asked for, twice, or is the next line of standard input.
+
+    All your other sessions end, and links that were sent to you are good for nothing any more.
+    """
+    who = caller(email, token, password_stdin=password_stdin, code=code)
+    current = who.password or ask_secret("Password")
+    new = ask_new_password()
+
+    async def act(services: Services) -> None:
+        async with logged_in(services, who) as actor:
+            await services.passwords.change(actor, current, new)
+
+    in_practice(read_settings(), act)
+    note("Your password is changed.")
+
+
+@app.command(name="use-link")
+def use_link() -> None:
+    """Choose a password by a link that was sent to you: an invitation, or one to replace a forgotten password.
+
+    The link and the password are asked for, and are never arguments: other users of this machine see those.
+    """
+    page, _, secret = ask_secret("The link").partition("#")
+    new = ask_new_password()
+
+    async def act(services: Services) -> None:
+        chosen = services.passwords.activate if page.endswith("/invitation") else services.passwords.reset_by_link
+        await chosen(secret, new, request=RequestId(services.new_id()), address=HERE)
+
+    in_practice(read_settings(), act)
+    note("Your password is chosen; you can log in with it.")
 
 
 @app.command()

@@ -111,6 +111,20 @@ def test_one_is_invited_and_sent_a_link(empty_practice: Terminal) -> None:
     assert "invited" in empty_practice.run("account", "show", "desk@example.org").out
 
 
+def test_who_was_invited_chooses_a_password_and_changes_it(empty_practice: Terminal) -> None:
+    empty_practice.run("account", "invite", "desk@example.org", "--role", "front-desk", "--name", "Desk")
+    empty_practice.run("outbox", "deliver")
+    link = f"http://localhost:8000/invitation#{token_in(empty_practice)}"
+    assert empty_practice.run("me", "use-link", typed=f"{link}\n{PASSWORD}\n").status == Status.OK
+    again = empty_practice.run("me", "use-link", typed=f"{link}\n{PASSWORD}\n")
+    assert (again.status, is_one_line(again.err)) == (Status.NOT_ALLOWED, True)
+    change = ("me", "password", "--as", "desk@example.org", "--password-stdin")
+    assert empty_practice.run(*change, typed=f"{PASSWORD}\nnine lanterns over the harbour\n").status == Status.OK
+    find = ("patient", "find", "--as", "desk@example.org", "--password-stdin")
+    assert empty_practice.run(*find, typed=PASSWORD).status == Status.NOT_ALLOWED
+    assert empty_practice.run(*find, typed="nine lanterns over the harbour").status == Status.OK
+
+
 def test_an_account_is_disabled_enabled_and_given_a_role(empty_practice: Terminal) -> None:
     add = ("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk", "--generate")
     assert empty_practice.run(*add).status == Status.OK
