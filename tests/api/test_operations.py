@@ -11,7 +11,7 @@ from sqlalchemy import update
 from clarity.domain.access import Action, Relation, Role
 from clarity.domain.records import Label, Resource
 from clarity.persistence.accounts import AccountRow
-from tests.api.clinic import seen, told
+from tests.api.clinic import Clinic, seen, told
 from tests.api.house import ROLES, Caller, House
 from tests.builders import new_id
 from tests.fakes.accounts import PASSWORD
@@ -184,9 +184,9 @@ class _Unknown(dict[str, object]):
         return new_id()
 
 
-def documented(house: House) -> list[Documented]:
+def documented(clinic: Clinic) -> list[Documented]:
     """Return every operation in the documentation."""
-    document = house.clinic.app.openapi()
+    document = clinic.app.openapi()
     found = []
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -202,13 +202,13 @@ def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
     return named.get("examples", [{}])[0]
 
 
-async def test_every_operation_has_its_expectation(house: House) -> None:
-    assert {one.name for one in documented(house)} == OPERATIONS.keys() | OPEN.keys()
+async def test_every_operation_has_its_expectation(memory_clinic: Clinic) -> None:
+    assert {one.name for one in documented(memory_clinic)} == OPERATIONS.keys() | OPEN.keys()
 
 
 async def test_every_operation_lets_in_whom_the_policy_names_and_nobody_else(house: House) -> None:
     useless, unexpected = set(OPERATIONS), list[str]()
-    for one in documented(house):
+    for one in documented(house.clinic):
         if (operation := OPERATIONS.get(one.name)) is None:
             continue
         anonymous = await one.by(house.clinic.caller(), {}, operation)
@@ -231,7 +231,7 @@ async def test_every_operation_lets_in_whom_the_policy_names_and_nobody_else(hou
 
 async def test_what_needs_no_log_in_is_answered_without(house: House) -> None:
     account = house.caller(Role.NURSE).account
-    for one in documented(house):
+    for one in documented(house.clinic):
         if one.name in OPEN:
             body = {"email": account.email, "password": PASSWORD} if one.name == "log_in" else one.example
             answer = await Documented(one.name, one.method, one.path, body).by(house.clinic.caller(), {}, None)
