@@ -141,6 +141,7 @@ class AddressInOut(Value):
 class DeathInOut(Value):
     """That the patient died, and when, as exactly as that is known; `{}` if only that they died."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"day": "2026-03"}]})
     means: ClassVar = Death
     day: PartialDateText | None = None
     instant: Instant | None = None

@@ -18,17 +18,18 @@ def someone(practice: Terminal) -> str:
 
 def test_a_patient_is_discharged_taken_back_and_a_death_is_corrected(practice: Terminal) -> None:
     ada = someone(practice)
-    for role, arguments, status in (
+    steps: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ("clinician", ("discharge", ada), "discharged"),
         ("front-desk", ("reactivate", ada), "active"),
         ("front-desk", ("death", ada, "--on", "2026"), "deceased"),
         ("clinician", ("death", ada, "--correct"), "active"),
-    ):
+    )
+    for role, arguments, status in steps:
         ran = practice.as_(role, "patient", *arguments)
         assert ran.status == Status.OK, ran.err
         assert f"{ada} is {status} as of version" in ran.err
-    for arguments in (("death", ada, "--on", "soon"), ("death", ada, "--on", "2026", "--correct")):
-        ran = practice.as_("clinician", "patient", *arguments)
+    for options in (("--on", "soon"), ("--on", "2026", "--correct")):
+        ran = practice.as_("clinician", "patient", "death", ada, *options)
         assert ran.status == Status.USAGE
         assert is_one_line(ran.err)
 
