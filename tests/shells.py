@@ -18,7 +18,10 @@ from clarity.domain.audit import AuditEvent
 
 PATIENTS = 24
 PASSWORD = "quiet ferns along the river"
-_SETTINGS = re.compile(r"ENVIRONMENT|DATA_DIR|DEBUG|SQL_ECHO|CLARITY_\w+|\w*DATABASE_UR[IL]|SECOND_FACTOR|PUBLIC_URL|MAIL_\w+|SESSION_\w+|(DB|KEY|PRACTICE)_\w+")
+_SETTINGS = re.compile(
+    r"ENVIRONMENT|DATA_DIR|DEBUG|SQL_ECHO|CLARITY_\w+|\w*DATABASE_UR[IL]|SECOND_FACTOR|PUBLIC_URL|MAIL_\w+|SESSION_\w+"
+    r"|(DB|KEY|PRACTICE)_\w+"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ from clarity.mail.addresses import open_postman
 from clarity.persistence.audit import SqlEventStore
 from clarity.persistence.engine import Database, EngineOptions, connect
 from clarity.persistence.types import use_system_seal
-from clarity.persistence.unit_of_work import Tools, UnitsOfWork
+from clarity.persistence.unit_of_work import Tools, TrailTools, UnitsOfWork
 from clarity.search.streaming import StreamingSearch
 from clarity.security.blind_index import BlindIndex
 from clarity.security.cursors import Cursors
@@ -117,16 +117,10 @@ def units_of_work(
     for dialect in database.dialects:
         use_system_seal(dialect, keyring.system_vault())
     keys = AuditKeys(keyring)
-    tools = Tools.of(
-        keys=keyring,
-        index=BlindIndex(keyring, region),
-        new_id=uuid7,
-        certify=Notary(keys.mac).certify,
-        decode=decode,
-        query_mac=keys.query_mac,
-        request_macs=keys.query_macs,
-        now=clock,
+    trail_tools = TrailTools(
+        certify=Notary(keys.mac).certify, decode=decode, query_mac=keys.query_mac, request_macs=keys.query_macs
     )
+    tools = Tools.of(keyring, BlindIndex(keyring, region), uuid7, trail_tools, clock)
     return UnitsOfWork(database, trail, tools)
 
 

@@ -14,7 +14,6 @@ from tests.builders import NOW, new_id, the_operator
 from tests.fakes.accounts import FrontDoor
 from tests.practice import Practice
 
-
 LATER = NOW + timedelta(minutes=1)
 
 

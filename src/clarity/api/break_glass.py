@@ -124,11 +124,11 @@ class BreakGlassOut(Wire):
                     "account": "019a9d5c-2b6f-7d11-8f0a-13c5d7e9b2a6",
                     "name": "Grace Hopper",
                     "role": "clinician",
-                    "status": "unreviewed",
-                    "open": True,
+                    "status": "reviewed",
+                    "open": False,
                     "opened_at": "2026-03-14T09:26:53Z",
                     "expires_at": "2026-03-14T09:56:53Z",
-                    "closed_at": None,
+                    "closed_at": "2026-03-14T09:41:07Z",
                     "alerted": 1,
                     "disclosure": {
                         "medical_personnel": "Grace Hopper",
@@ -137,8 +137,13 @@ class BreakGlassOut(Wire):
                         "disclosed_at": "2026-03-14T09:26:53Z",
                         "nature_of_emergency": _EXAMPLE["reason"],
                     },
-                    "uses": {"count": 0, "first_at": None, "last_at": None},
-                    "review": None,
+                    "uses": {"count": 2, "first_at": "2026-03-14T09:27:01Z", "last_at": "2026-03-14T09:38:40Z"},
+                    "review": {
+                        "outcome": "justified",
+                        "note": "On call that night; talked to the ward.",
+                        "by": "019a9d5c-3c7f-7a22-8e0b-24d6e8f0c3b7",
+                        "at": "2026-03-15T08:02:11Z",
+                    },
                 }
             ]
         }

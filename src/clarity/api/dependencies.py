@@ -13,8 +13,8 @@ from clarity.application.accounts import AccountService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
-from clarity.application.life import LifeService
 from clarity.application.duplicates import DuplicateService
+from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService

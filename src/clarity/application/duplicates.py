@@ -20,7 +20,7 @@ from clarity.domain.duplicates import (
     compare,
     require_latest,
 )
-from clarity.domain.errors import CannotOpen, Conflict
+from clarity.domain.errors import CannotOpen, Conflict, NotFound
 from clarity.domain.ids import AccountId, DuplicateId, PatientId
 from clarity.domain.patients import Patient, Removal
 from clarity.domain.records import Resource, Sealed
@@ -87,11 +87,8 @@ class DuplicateService:
         """
         async with self.reading(snapshot=True) as work:
             review = await self._open(work, actor, Action.VIEW, review_id)
-            if review.status is DuplicateStatus.MERGED:
-                merge, _ = review.standing_merge()
-                return Reviewed(review=review, records=(await self._viewed(work, actor, merge.survivor),))
-            one, other = await self._both_viewed(work, actor, review)
-            return Reviewed(review=review, records=(one, other), compared=compare(one, other))
+            records = await self._shown(work, actor, review)
+            return Reviewed(review=review, records=records, compared=compare(*records) if len(records) > 1 else ())
 
     @retrying
     async def distinguish(self, actor: Actor, review_id: DuplicateId, note: str) -> Duplicate:
@@ -101,8 +98,7 @@ class DuplicateService:
         """
         async with self.begin() as work:
             review = await self._open(work, actor, Action.REVIEW, review_id)
-            if review.status is DuplicateStatus.OPEN:
-                await self._both_viewed(work, actor, review)
+            await self._shown(work, actor, review)
             return await work.duplicates.save(review.distinguish(note, self.now(), actor.id))
 
     @retrying
@@ -114,8 +110,8 @@ class DuplicateService:
         """
         async with self.begin() as work:
             review = await self._open(work, actor, Action.REVIEW, review_id)
+            await self._shown(work, actor, review)
             gone = review.merged_away(survivor)
-            await self._both_viewed(work, actor, review)
             at = self.now()
             kept_record = await self._opened(work, actor, Action.MERGE, survivor)
             ending = await self._opened(work, actor, Action.MERGE, gone)
@@ -136,12 +132,14 @@ class DuplicateService:
         async with self.begin() as work:
             review = await self._open(work, actor, Action.REVIEW, review_id)
             if review.status is not DuplicateStatus.MERGED:
-                await self._both_viewed(work, actor, review)
+                await self._shown(work, actor, review)
             merge, gone = review.standing_merge()
             sealed = await work.patients.get(merge.survivor)
             kept_record = work.patients.open(admit(work, actor, Action.UNMERGE, sealed, at=self.now()))
             if sealed.standing is None or sealed.standing.deleted:
-                raise Conflict("the surviving record was taken away since: if that was a merge, take it back first")
+                if not await work.duplicates.merged_away(merge.survivor):
+                    raise NotFound
+                raise Conflict("the surviving record was merged into another since: take that merge back first")
             require_latest(merge, await work.duplicates.merges_into(merge.survivor))
             restored = await self._opened(work, actor, Action.UNMERGE, gone)
             await work.duplicates.give_back(kept_record, restored, merge.moved)
@@ -157,8 +155,15 @@ class DuplicateService:
     async def _viewed(self, work: Work, actor: Actor, patient: PatientId) -> Patient:
         return await self._opened(work, actor, Action.VIEW, patient)
 
-    async def _both_viewed(self, work: Work, actor: Actor, review: Duplicate) -> tuple[Patient, Patient]:
-        """Return both patients as the actor views them: nobody decides about what they may not see."""
+    async def _shown(self, work: Work, actor: Actor, review: Duplicate) -> tuple[Patient, ...]:
+        """Return both patients as the actor views them, and of a merge the one whose record stayed.
+
+        Nobody decides about what they may not see, nor is told what was decided: whatever else may be wrong with a
+        request comes afterwards.
+        """
+        if review.status is DuplicateStatus.MERGED:
+            merge, _ = review.standing_merge()
+            return (await self._viewed(work, actor, merge.survivor),)
         return await self._viewed(work, actor, review.patient), await self._viewed(work, actor, review.other)
 
     async def _relink(

@@ -320,6 +320,7 @@ class SqlSessionRepository:
 
 
 def to_account(row: Any) -> Account:
+    """Return the account in a row that has `ACCOUNT_COLUMNS`."""
     return Account(
         id=AccountId(row.id),
         email=row.email,

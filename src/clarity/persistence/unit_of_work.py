@@ -64,6 +64,16 @@ class Database(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailTools:
+    """How events are written and read, and queries and requests recognised by them."""
+
+    certify: Callable[[AuditEvent], Entry]
+    decode: Callable[[bytes], AuditEvent]
+    query_mac: Callable[[bytes], bytes]
+    request_macs: Callable[[bytes], tuple[bytes, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What the repositories of every unit of work share."""
@@ -71,10 +81,7 @@ class Tools:
     keys: DataKeys
     index: BlindIndexing
     new_id: NewId
-    certify: Callable[[AuditEvent], Entry]
-    decode: Callable[[bytes], AuditEvent]
-    query_mac: Callable[[bytes], bytes]
-    request_macs: Callable[[bytes], tuple[bytes, ...]]
+    trail: TrailTools
     patients: PatientTable
     break_glass: BreakGlassTable
     consents: ConsentTable
@@ -83,26 +90,13 @@ class Tools:
     practitioner_identifiers: IdentifierTable
 
     @classmethod
-    def of(
-        cls,
-        keys: DataKeys,
-        index: BlindIndexing,
-        new_id: NewId,
-        certify: Callable[[AuditEvent], Entry],
-        decode: Callable[[bytes], AuditEvent],
-        query_mac: Callable[[bytes], bytes],
-        request_macs: Callable[[bytes], tuple[bytes, ...]],
-        now: Clock,
-    ) -> "Tools":
+    def of(cls, keys: DataKeys, index: BlindIndexing, new_id: NewId, trail: TrailTools, now: Clock) -> "Tools":
         """Build the mappers and identifier tables once."""
         return cls(
             keys=keys,
             index=index,
             new_id=new_id,
-            certify=certify,
-            decode=decode,
-            query_mac=query_mac,
-            request_macs=request_macs,
+            trail=trail,
             patients=PatientTable(keys, now),
             break_glass=BreakGlassTable(keys, now),
             consents=ConsentTable(keys),
@@ -144,7 +138,7 @@ class SqlWork:
     def break_glass(self) -> SqlBreakGlassRepository:
         """Who broke the glass."""
         tools = self._tools
-        return SqlBreakGlassRepository(self.session, tools.break_glass, self.ledger, tools.decode)
+        return SqlBreakGlassRepository(self.session, tools.break_glass, self.ledger, tools.trail.decode)
 
     @cached_property
     def practitioners(self) -> SqlPractitionerRepository:
@@ -184,7 +178,7 @@ class SqlWork:
     @cached_property
     def idempotency_keys(self) -> SqlIdempotencyKeys:
         """The idempotency keys."""
-        return SqlIdempotencyKeys(self.session, self.ledger, self._tools.request_macs)
+        return SqlIdempotencyKeys(self.session, self.ledger, self._tools.trail.request_macs)
 
     def note(self, attempt: Attempt) -> Attempt:
         """Remember that something is being tried."""
@@ -192,7 +186,7 @@ class SqlWork:
 
     def query_mac(self, normalised: bytes) -> bytes:
         """Return the HMAC by which the trail recognises a query."""
-        return self._tools.query_mac(normalised)
+        return self._tools.trail.query_mac(normalised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +207,7 @@ class UnitsOfWork:
                 async with self.database.turn(), self.database.writing() as session:
                     yield SqlWork(session, self.tools, ledger)
                     ledger.check()
-                    entries = [self.tools.certify(event) for event in ledger.events(self.tools.new_id)]
+                    entries = [self.tools.trail.certify(event) for event in ledger.events(self.tools.new_id)]
                     await append(session, self.database.dialect_name, entries)
                     await _to_its_end(_commit(session, ledger))
         except BaseException as exc:

@@ -71,4 +71,4 @@ def test_keys_that_did_not_write_the_database_are_refused_before_they_write_in_i
     assert practice.rows("SELECT count(*) FROM audit_events") == events
     ran = practice.run("doctor")
     assert ran.status == Status.REFUSED
-    assert "1 of 11 is not well" in ran.err
+    assert re.search(r"^1 of \d+ is not well", ran.err)

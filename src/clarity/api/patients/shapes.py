@@ -260,7 +260,7 @@ class PatientOut(PatientFields):
     discharged: date | None
     care_team: tuple[PractitionerId, ...]
     notice: NoticeOut | None
-    """What has to go with this record if it is passed on; null for the patient, and unless it is under 42 CFR Part 2."""
+    """What has to go with this record if it is passed on; null for the patient, and if it is not under Part 2."""
 
     @classmethod
     def of(cls, patient: Patient, today: date) -> Self:

@@ -147,7 +147,8 @@ class Intake:
             return work.patients.open(admit(work, self.actor, Action.IMPORT, sealed, at=self.now()))
         except NotFound:
             if sealed.standing is not None and sealed.standing.deleted:
-                raise Conflict("this patient was deleted or merged here, and an import does not bring them back") from None
+                gone = "this patient was deleted or merged here, and an import does not bring them back"
+                raise Conflict(gone) from None
             raise Forbidden from None
 
     async def _save(self, work: Work, stored: Patient, merged: Patient, taken: Taken) -> None:

@@ -61,3 +61,7 @@ class DuplicateRepository(Protocol):
     async def merges_into(self, survivor: PatientId) -> list[Merge]:
         """Return the merges into a patient that stand, to be compared or kept up, never to be shown."""
         ...
+
+    async def merged_away(self, patient: PatientId) -> bool:
+        """Tell whether the record of a patient ended in a merge that stands."""
+        ...

@@ -119,8 +119,8 @@ class PatientRepository(Protocol):
     async def restore(self, patient: Patient) -> Patient:
         """Undo the removal of a patient that this unit of work opened, and return it as the actor now sees it.
 
-        Its identifiers and its care team are again what they were. Raises `Conflict` if it was not removed, `StaleWrite`
-        as `save` does, and `DuplicateMrn` if an identifier was taken meanwhile.
+        Its identifiers and its care team are again what they were. Raises `Conflict` if it was not removed,
+        `StaleWrite` as `save` does, and `DuplicateMrn` if an identifier was taken meanwhile.
         """
         ...
 

@@ -97,14 +97,22 @@ class SqlDuplicateRepository:
 
     async def merges_into(self, survivor: PatientId) -> list[Merge]:
         """Return the merges into a patient that stand."""
+        return [merge for merge in await self._merges_of(survivor) if merge.survivor == survivor]
+
+    async def merged_away(self, patient: PatientId) -> bool:
+        """Tell whether the record of a patient ended in a merge that stands."""
+        return any(merge.survivor != patient for merge in await self._merges_of(patient))
+
+    async def _merges_of(self, patient: PatientId) -> list[Merge]:
+        """Return the merges that stand in which the record of a patient stayed or ended."""
         rows = await self.session.execute(
             self.table.fetched.where(
                 DuplicateRow.status == DuplicateStatus.MERGED.value,
-                or_(DuplicateRow.patient_id == survivor, DuplicateRow.other_id == survivor),
+                or_(DuplicateRow.patient_id == patient, DuplicateRow.other_id == patient),
             )
         )
         merges = [self.table.open_review(self.table.record_of(row)).merge for row in rows]
-        return [merge for merge in merges if merge is not None and merge.survivor == survivor]
+        return [merge for merge in merges if merge is not None]
 
     async def _may_be_shown(self, scope: Scope, row: Any) -> bool:
         """Tell whether the exact labels of the two let the actor view them."""
