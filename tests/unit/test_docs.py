@@ -206,6 +206,38 @@ def columns_in(names: list[str]) -> Iterator[str]:
         yield f"{table}.*"
 
 
+# OWASP ASVS 5.0.0: the requirements of levels 1 and 2 in chapters 6 to 8, by section the numbers they have there.
+ASVS = {
+    "6.1": (1, 2, 3),
+    "6.2": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12),
+    "6.3": (1, 2, 3, 4),
+    "6.4": (1, 2, 3, 4),
+    "6.5": (1, 2, 3, 4, 5),
+    "6.6": (1, 2, 3),
+    "6.8": (1, 2, 3, 4),
+    "7.1": (1, 2, 3),
+    "7.2": (1, 2, 3, 4),
+    "7.3": (1, 2),
+    "7.4": (1, 2, 3, 4, 5),
+    "7.5": (1, 2),
+    "7.6": (1, 2),
+    "8.1": (1, 2),
+    "8.2": (1, 2, 3),
+    "8.3": (1,),
+    "8.4": (1,),
+}
+
+
+def test_every_requirement_of_asvs_is_answered() -> None:
+    answered = set()
+    for title in ("### 6 Authentication", "### 7 Session management", "### 8 Authorization"):
+        for requirement, how, held_by in rows((ROOT / "docs/security.md").read_text(), title):
+            answered |= set(re.findall(r"\b\d\.\d+\.\d+\b", requirement))
+            assert how
+            assert "::" in held_by or how.startswith("there ") or requirement == "Requirement", requirement
+    assert {f"{section}.{number}" for section, numbers in ASVS.items() for number in numbers} <= answered
+
+
 GUARDS = ROOT / "docs/guards.md"
 
 
