@@ -28,6 +28,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import NOW, a_consent, a_name, a_patient, a_practitioner, an_actor, new_id, the_operator
 from tests.bundles import Json, a_fhir_patient, an_identifier, incoming
 from tests.fakes.accounts import FrontDoor
+from tests.lives import removed
 from tests.practice import Practice
 from tests.strategies import patients as any_patients
 
@@ -160,6 +161,41 @@ async def test_a_collision_with_a_guarded_record_is_not_there_for_those_who_may_
             await answer
 
 
+@pytest.mark.parametrize("status", DuplicateStatus)
+async def test_what_was_decided_is_told_to_nobody_who_may_not_see_both_any_more(
+    duplicates: DuplicateService, practice: Practice, desk: Actor, status: DuplicateStatus
+) -> None:
+    one, other = [await practice.stored(a_patient(ssn=SSN)) for _ in range(2)]
+    review = (await the_review(duplicates, desk)).id
+    if status is DuplicateStatus.DISTINCT:
+        await duplicates.distinguish(desk, review, "")
+    if status is DuplicateStatus.MERGED:
+        await duplicates.merge(desk, review, one.id, "")
+    await practice.changed(one.id, label=Label.RESTRICTED)
+    for answer in (
+        duplicates.view(desk, review),
+        duplicates.distinguish(desk, review, ""),
+        duplicates.merge(desk, review, other.id, ""),
+        duplicates.merge(desk, review, PatientId(new_id()), ""),
+        duplicates.unmerge(desk, review, ""),
+    ):
+        with pytest.raises(NotFound):
+            await answer
+
+
+async def test_a_survivor_who_was_deleted_since_is_not_there(
+    duplicates: DuplicateService, practice: Practice, desk: Actor
+) -> None:
+    one, _ = [await practice.stored(a_patient(ssn=SSN)) for _ in range(2)]
+    review = (await the_review(duplicates, desk)).id
+    await duplicates.merge(desk, review, one.id, "")
+    await removed(practice.begin, one.id)
+    with pytest.raises(NotFound):
+        await duplicates.unmerge(desk, review, "")
+    refused = (await practice.events())[-1]
+    assert (refused.outcome, refused.reason, refused.patient) == (Outcome.REFUSED, Reason.DELETED, one.id)
+
+
 async def test_nobody_else_reviews(duplicates: DuplicateService, practice: Practice, desk: Actor) -> None:
     practitioner = await practice.employed(a_practitioner())
     team = frozenset({practitioner.id})
@@ -285,14 +321,14 @@ async def test_merges_are_taken_back_in_the_order_they_came(
     first, second = reviews[one.id, two.id], reviews[two.id, three.id]
     await duplicates.merge(desk, first, two.id, "")
     await duplicates.merge(desk, second, three.id, "")
-    with pytest.raises(Conflict, match="surviving record was taken away"):
+    with pytest.raises(Conflict, match="surviving record was merged into another"):
         await duplicates.unmerge(desk, first, "")
     # The review of the first and the third is about a record that is not there any more.
     with pytest.raises(NotFound):
         await duplicates.merge(desk, reviews[one.id, three.id], three.id, "")
+    await duplicates.unmerge(desk, second, "")
     with pytest.raises(Conflict, match="merged already"):
         await duplicates.merge(desk, first, one.id, "")
-    await duplicates.unmerge(desk, second, "")
     await duplicates.unmerge(desk, first, "")
     for patient in (one, two, three):
         restored = await practice.opened(patient.id)

@@ -63,6 +63,13 @@ class MemoryDuplicateRepository:
         merges = [one.merge for one in self.tables.duplicates.values() if one.status is DuplicateStatus.MERGED]
         return [merge for merge in merges if merge is not None and merge.survivor == survivor]
 
+    async def merged_away(self, patient: PatientId) -> bool:
+        reviews = [one for one in self.tables.duplicates.values() if one.status is DuplicateStatus.MERGED]
+        return any(
+            one.merge is not None and one.merge.survivor != patient and patient in {one.patient, one.other}
+            for one in reviews
+        )
+
     def _chosen(self, scope: Scope, status: DuplicateStatus) -> list[Duplicate]:
         if not scope.right.everybodys:
             return []

@@ -134,12 +134,7 @@ class DuplicateService:
             if review.status is not DuplicateStatus.MERGED:
                 await self._shown(work, actor, review)
             merge, gone = review.standing_merge()
-            sealed = await work.patients.get(merge.survivor)
-            kept_record = work.patients.open(admit(work, actor, Action.UNMERGE, sealed, at=self.now()))
-            if sealed.standing is None or sealed.standing.deleted:
-                if not await work.duplicates.merged_away(merge.survivor):
-                    raise NotFound
-                raise Conflict("the surviving record was merged into another since: take that merge back first")
+            kept_record = await self._surviving(work, actor, merge.survivor)
             require_latest(merge, await work.duplicates.merges_into(merge.survivor))
             restored = await self._opened(work, actor, Action.UNMERGE, gone)
             await work.duplicates.give_back(kept_record, restored, merge.moved)
@@ -151,6 +146,20 @@ class DuplicateService:
 
     async def _opened(self, work: Work, actor: Actor, action: Action, patient: PatientId) -> Patient:
         return work.patients.open(admit(work, actor, action, await work.patients.get(patient), at=self.now()))
+
+    async def _surviving(self, work: Work, actor: Actor, patient: PatientId) -> Patient:
+        """Return whose record stayed in a merge that is to be taken back.
+
+        Raises `Conflict` if it ended in another merge since, `NotFound` if it was deleted.
+        """
+        admitted = admit(work, actor, Action.UNMERGE, await work.patients.get(patient), at=self.now())
+        survivor = work.patients.open(admitted)
+        if admitted.record.standing is not None and admitted.record.standing.deleted:
+            if await work.duplicates.merged_away(patient):
+                raise Conflict("the surviving record was merged into another since: take that merge back first")
+            admitted.attempt.refuse(Reason.DELETED)
+            raise NotFound
+        return survivor
 
     async def _viewed(self, work: Work, actor: Actor, patient: PatientId) -> Patient:
         return await self._opened(work, actor, Action.VIEW, patient)
