@@ -365,9 +365,16 @@ REMOVALS = (
     Removal(
         "A death is not recorded by the right to change",
         "application/patients.py",
-        "                require_also(admitted, Action.RECORD_DEATH)\n",
+        "                work.patients.require_also(admitted, Action.RECORD_DEATH)\n",
         "",
         "contract/test_life.py::test_who_may_change_a_record_may_not_let_the_patient_die",
+    ),
+    Removal(
+        "A death beside other changes is decided by the exact label",
+        "application/admission.py",
+        "        if not scope.after_opening(self.record, label, consents).allowed:\n",
+        "        if not decide(scope, self.record).allowed:\n",
+        "contract/test_life.py::test_a_death_that_takes_a_consent_takes_one_beside_other_changes_too",
     ),
     Removal(
         "A hold and a removal are not written by the way",
@@ -1605,6 +1612,20 @@ REMOVALS = (
         "        return await self._viewed(work, actor, review.patient), await self._viewed(work, actor, review.other)",
         "        one = await self._opened(work, actor, Action.UNMERGE, review.other)\n        return one, one",
         "contract/test_duplicates.py::test_a_collision_with_a_guarded_record_is_not_there_for_those_who_may_not_see_it",
+    ),
+    Removal(
+        "What was decided of a pair is told to those who may view both",
+        "application/duplicates.py",
+        "            await self._shown(work, actor, review)\n            gone = review.merged_away(survivor)\n",
+        "            gone = review.merged_away(survivor)\n            await self._shown(work, actor, review)\n",
+        "contract/test_duplicates.py::test_what_was_decided_is_told_to_nobody_who_may_not_see_both_any_more",
+    ),
+    Removal(
+        "A survivor who was deleted is not there to be parted from the other",
+        "application/duplicates.py",
+        "            if await work.duplicates.merged_away(patient):\n",
+        "            if True:\n",
+        "contract/test_duplicates.py::test_a_survivor_who_was_deleted_since_is_not_there",
     ),
     Removal(
         "A merge never loosens a label",

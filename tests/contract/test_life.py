@@ -175,6 +175,21 @@ async def test_who_may_change_a_record_may_not_let_the_patient_die(
     assert died.status is PatientStatus.DECEASED
 
 
+async def test_a_death_that_takes_a_consent_takes_one_beside_other_changes_too(
+    practice: Practice, life: LifeService, patients: PatientService, anna: Actor
+) -> None:
+    # Whoever made the record may change it under Part 2 without a consent, but not by their place on the care team.
+    registered = await patients.register(replace(anna, role=Role.FRONT_DESK), a_patient())
+    await practice.changed(registered.id, label=Label.PART2, care_team=team_of(anna))
+    with pytest.raises(NotFound):
+        await life.record_death(anna, registered.id, DIED, version=2)
+    with pytest.raises(Forbidden):
+        await patients.change(anna, registered.id, lambda seen: replace(seen, death=DIED, notes="Died."), version=2)
+    assert (await practice.events())[-1].reason is Reason.NO_SUCH_RIGHT
+    noted = await patients.change(anna, registered.id, lambda seen: replace(seen, notes="In hospital."), version=2)
+    assert noted.version == 3
+
+
 @pytest.mark.parametrize(
     "attempt",
     [

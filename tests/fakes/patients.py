@@ -178,6 +178,11 @@ class MemoryPatientRepository:
             shown = admitted.check_relabel(complete.label, consents, lose_sight=lose_sight)
         return _as_shown(self._replace(original, complete), shown)
 
+    def require_also(self, admitted: Admitted, action: Action) -> None:
+        patient = admitted.record.patient
+        label = self.tables.patients[patient][-1].patient.label
+        admitted.require_also(action, label, self.tables.consents_of(patient))
+
     def kept(self, admitted: Admitted, rule: Retention) -> Kept:
         stored = self.tables.patients[admitted.record.patient][admitted.record.version - 1]
         return rule.of(stored.patient, stored.written_at)

@@ -84,6 +84,13 @@ class Admitted:
         _note_emergency(self.attempt, self.record, decision)
         return Shown(decision.fields, _notice_of(label, decision))
 
+    def require_also(self, action: Action, label: Label, consents: Callable[[], Iterable[Consent]]) -> None:
+        """Raise `Forbidden`, and refuse the attempt, unless its actor may do `action` to the record, by its label."""
+        scope = replace(_scope_of(self.attempt, self.record), action=action)
+        if not scope.after_opening(self.record, label, consents).allowed:
+            self.attempt.refuse(Reason.NO_SUCH_RIGHT)
+            raise Forbidden
+
     def withheld(self, reason: Reason) -> Attempt:
         """Return the attempt at versions that were left out of an answer, to be noted beside that at the others."""
         return replace(self.attempt, outcome=Outcome.REFUSED, reason=reason, fields=0)
@@ -158,14 +165,6 @@ def require_right(attempt: Attempt, action: Action, *, own: bool = False) -> Non
     right = right_to(attempt.actor, action, attempt.resource)
     if not right.everybodys and not (own and right.own):
         attempt.refuse(Reason.NO_SUCH_RIGHT)
-        raise Forbidden
-
-
-def require_also(admitted: Admitted, action: Action) -> None:
-    """Raise `Forbidden`, and refuse the attempt, unless its actor may do `action` to the admitted record too."""
-    scope = replace(_scope_of(admitted.attempt, admitted.record), action=action)
-    if not decide(scope, admitted.record).allowed:
-        admitted.attempt.refuse(Reason.NO_SUCH_RIGHT)
         raise Forbidden
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from clarity.application.admission import Admitted, admit, admit_each, admit_new, require_also, require_right
+from clarity.application.admission import Admitted, admit, admit_each, admit_new, require_right
 from clarity.application.pages import Page, page_size
 from clarity.application.ports import (
     Answered,
@@ -111,7 +111,7 @@ class PatientService:
             if PatientField.IDENTIFIERS in changed:
                 require_right(admitted.attempt, Action.CHANGE_IDENTIFIERS)
             if PatientField.DEATH in changed:
-                require_also(admitted, Action.RECORD_DEATH)
+                work.patients.require_also(admitted, Action.RECORD_DEATH)
                 edited.require_died(self.now())
             return await work.patients.save(edited) if changed else patient
 

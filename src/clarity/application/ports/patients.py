@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from clarity.application.admission import Admitted
-from clarity.domain.access import Scope
+from clarity.domain.access import Action, Scope
 from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import LegalHold, Patient, PatientCard, PatientStatus, Removal
@@ -102,6 +102,10 @@ class PatientRepository(Protocol):
         Fields it was not admitted for stay as they were. The version before is kept. Raises `StaleWrite`
         if the record is no longer at `patient.version`, `DuplicateMrn` if a new identifier is taken.
         """
+        ...
+
+    def require_also(self, admitted: Admitted, action: Action) -> None:
+        """Raise `Forbidden` unless whoever was admitted may do `action` to the record too, by its exact label."""
         ...
 
     def kept(self, admitted: Admitted, rule: Retention) -> Kept:

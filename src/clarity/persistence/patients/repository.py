@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted, Shown
 from clarity.application.ports import Held, PatientFilter, Revision
-from clarity.domain.access import Reason, Scope, decide
+from clarity.domain.access import Action, Reason, Scope, decide
 from clarity.domain.duplicates import Moved, moving, require_merged, watched
 from clarity.domain.errors import CannotOpen, Conflict, StaleWrite, UnauditedAccess
 from clarity.domain.identifiers import IndexKind, IndexTerm
@@ -146,6 +146,11 @@ class SqlPatientRepository:
         saved = replace(complete, version=await self._replace(opened, complete))
         await self._write_ties(opened.patient, saved)
         return _as_shown(saved, shown)
+
+    def require_also(self, admitted: Admitted, action: Action) -> None:
+        """Raise `Forbidden` unless whoever was admitted may do `action` to the record too, by its exact label."""
+        record = as_stored(admitted)
+        admitted.require_also(action, self.table.label_of(record), self.table.consents_of(record))
 
     def kept(self, admitted: Admitted, rule: Retention) -> Kept:
         """Return what `rule` says of the admitted record."""
