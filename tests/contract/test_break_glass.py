@@ -270,6 +270,10 @@ async def test_every_active_compliance_officer_is_told_and_of_nothing_that_is_th
 ) -> None:
     carer, first, second, gone = await ward.carer(), await ward.officer(), await ward.officer(), await ward.officer()
     await ward.door.accounts.disable(the_operator(), AccountId(gone.id))
+    # A machine reads no mail, and is nobody who could be told.
+    await ward.door.accounts.add_machine(
+        the_operator(), email="queue@example.org", name="Queue", role=Role.COMPLIANCE_OFFICER
+    )
     report = await ward.opened(carer, ada.id)
     letters = await ward.letters()
     assert {letter.to for letter in letters} == {first.id, second.id}

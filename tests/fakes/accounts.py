@@ -94,7 +94,8 @@ class MemoryAccountRepository:
 
     async def find_active(self, role: Role) -> list[AccountId]:
         accounts = (one.account for one in self.staff.accounts.values())
-        return sorted(one.id for one in accounts if one.role is role and one.status is AccountStatus.ACTIVE)
+        active = (one for one in accounts if one.status is AccountStatus.ACTIVE and not one.machine)
+        return sorted(one.id for one in active if one.role is role)
 
     async def count(self) -> int:
         return len(self.staff.accounts)

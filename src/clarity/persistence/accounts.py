@@ -166,11 +166,11 @@ class SqlAccountRepository:
         return [to_account(row) for row in await self.session.execute(statement)]
 
     async def find_active(self, role: Role) -> list[AccountId]:
-        """Return the accounts in a role that may log in now."""
-        statement = select(AccountRow.id).where(
-            AccountRow.role == int(role), AccountRow.status == AccountStatus.ACTIVE.value
-        )
-        return [AccountId(one) for one in await self.session.scalars(statement.order_by(AccountRow.id))]
+        """Return the accounts of people in a role that may log in now."""
+        row = AccountRow
+        active = (row.role == int(role), row.status == AccountStatus.ACTIVE.value, row.machine.is_(False))
+        statement = select(row.id).where(*active)
+        return [AccountId(one) for one in await self.session.scalars(statement.order_by(row.id))]
 
     async def count(self) -> int:
         """Return how many accounts there are."""

@@ -24,7 +24,7 @@ class AccountRepository(Protocol):
         ...
 
     async def find_active(self, role: Role) -> list[AccountId]:
-        """Return the accounts in a role that may log in now, in order of their ids."""
+        """Return the accounts of people in a role that may log in now, in order of their ids."""
         ...
 
     async def count(self) -> int:
