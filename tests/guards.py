@@ -1628,6 +1628,13 @@ REMOVALS = (
         "contract/test_duplicates.py::test_a_survivor_who_was_deleted_since_is_not_there",
     ),
     Removal(
+        "What a merge moved is told as far as one sees those fields",
+        "application/duplicates.py",
+        "    return review.only(right_to(actor, Action.VIEW).covered(Relation))\n",
+        "    return review\n",
+        "contract/test_duplicates.py::test_what_a_merge_moved_of_fields_one_does_not_see_is_not_told",
+    ),
+    Removal(
         "A merge never loosens a label",
         "domain/duplicates.py",
         "    label = max(survivor.label, duplicate.label, key=_STRICTNESS.index)\n",

@@ -20,7 +20,7 @@ from clarity.domain.errors import Conflict, Invalid, NotFound, StaleWrite, Trans
 from clarity.domain.identifiers import SSN_SYSTEM, Identifier, IdentifierUse, IndexKind
 from clarity.domain.ids import DuplicateId, PatientId
 from clarity.domain.names import NameUse
-from clarity.domain.patients import Patient, PatientField, PatientQuery
+from clarity.domain.patients import LegalHold, Patient, PatientField, PatientQuery
 from clarity.domain.people import Telecom, TelecomSystem
 from clarity.domain.records import Label, Resource
 from clarity.security.cursors import Cursors
@@ -311,6 +311,28 @@ async def test_unmerging_takes_back_what_was_moved_and_leaves_what_was_changed_s
     again = await duplicates.merge(desk, review.id, gone.id, "The other way round.")
     assert again.merge is not None
     assert again.merge.survivor == gone.id
+
+
+async def test_what_a_merge_moved_of_fields_one_does_not_see_is_not_told(
+    duplicates: DuplicateService, practice: Practice, desk: Actor
+) -> None:
+    hold = LegalHold(basis="Docket 26-118", since=NOW, by=new_id())
+    kept = await practice.stored(a_patient(ssn=SSN))
+    gone = await practice.stored(a_patient(ssn=SSN, email="ada@example.org", notes="Sleeps badly."))
+    await practice.changed(gone.id, legal_hold=hold)
+    merged = await duplicates.merge(desk, (await the_review(duplicates, desk)).id, kept.id, "")
+    (listed,) = (await duplicates.list(desk, DuplicateStatus.MERGED)).items
+    for review in (merged, listed, (await duplicates.view(desk, merged.id)).review):
+        assert review.merge is not None
+        assert review.merge.moved.filled == PatientField.IDENTIFIERS | PatientField.TELECOMS
+        assert (review.merge.moved.notes, review.merge.moved.legal_hold) == ("", None)
+    # It was moved all the same, and is taken back.
+    survivor = await practice.opened(kept.id)
+    assert survivor.legal_hold == hold
+    assert "Sleeps badly." in survivor.notes
+    await duplicates.unmerge(desk, merged.id, "")
+    survivor = await practice.opened(kept.id)
+    assert (survivor.legal_hold, survivor.notes) == (None, kept.notes)
 
 
 async def test_merges_are_taken_back_in_the_order_they_came(

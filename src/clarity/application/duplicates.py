@@ -10,7 +10,7 @@ from clarity.application.admission import Admitted, admit, admit_each
 from clarity.application.pages import Page, page_size
 from clarity.application.ports import BeginReading, BeginWork, Clock, Cursors, Work
 from clarity.application.retry import retrying
-from clarity.domain.access import Action, Actor, Reason, right_to, scope_of
+from clarity.domain.access import Action, Actor, Reason, Relation, right_to, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.duplicates import (
     Compared,
@@ -74,7 +74,8 @@ class DuplicateService:
             scope = scope_of(actor, Action.LIST, Resource.DUPLICATE, at=attempt.at)
             sealed = await work.duplicates.find_page(scope, status, after=after, at_most=size + 1)
             count = await work.duplicates.count(scope, status)
-            items = _open_each(work, admit_each(attempt, sealed[:size]))
+            reviews = _open_each(work, admit_each(attempt, sealed[:size]))
+        items = tuple(_as_shown(review, actor) for review in reviews)
         more = len(sealed) > size
         next_cursor = self.cursors.seal(sealed[size - 1].id.bytes, context) if more else ""
         return Page(items=items, next_cursor=next_cursor, count=count)
@@ -88,7 +89,8 @@ class DuplicateService:
         async with self.reading(snapshot=True) as work:
             review = await self._open(work, actor, Action.VIEW, review_id)
             records = await self._shown(work, actor, review)
-            return Reviewed(review=review, records=records, compared=compare(*records) if len(records) > 1 else ())
+        compared = compare(*records) if len(records) > 1 else ()
+        return Reviewed(review=_as_shown(review, actor), records=records, compared=compared)
 
     @retrying
     async def distinguish(self, actor: Actor, review_id: DuplicateId, note: str) -> Duplicate:
@@ -120,7 +122,8 @@ class DuplicateService:
             accounts = [one.id for one in await work.accounts.find_by_patient(gone)]
             await self._relink(work, actor, Action.MERGE, accounts, gone, survivor)
             merge = Merge(survivor=survivor, moved=moved, accounts=tuple(accounts))
-            return await work.duplicates.save(review.merged(merge, note, at, actor.id))
+            merged = await work.duplicates.save(review.merged(merge, note, at, actor.id))
+            return _as_shown(merged, actor)
 
     @retrying
     async def unmerge(self, actor: Actor, review_id: DuplicateId, note: str) -> Duplicate:
@@ -206,6 +209,11 @@ def _open_each(work: Work, admitted: Iterable[Admitted]) -> tuple[Duplicate, ...
         except CannotOpen:
             _note_broken(work, entry.attempt, entry.record)
     return tuple(reviews)
+
+
+def _as_shown(review: Duplicate, actor: Actor) -> Duplicate:
+    """Return a review without the fields of patients that the actor does not see: that there were any says enough."""
+    return review.only(right_to(actor, Action.VIEW).covered(Relation))
 
 
 def _note_broken(work: Work, attempt: Attempt, record: Sealed) -> None:

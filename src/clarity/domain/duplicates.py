@@ -123,6 +123,12 @@ class Moved(Confidential):
                 kept[name] = value
         return replace(imported, **kept) if kept else imported
 
+    def only(self, shown: PatientField) -> Self:
+        """Return this with the fields outside `shown` blank."""
+        hidden = (item for item in fields(self) if item.name in FIELD_BITS and FIELD_BITS[item.name] not in shown)
+        blank: dict[str, Any] = {item.name: item.default for item in hidden}
+        return replace(self, **blank)
+
     @property
     def filled(self) -> PatientField:
         """The fields of the survivor that the merge added to."""
@@ -199,6 +205,12 @@ class Duplicate(Confidential):
             raise Conflict("the two records are not merged")
         survivor = self.merge.survivor
         return self.merge, self.other if survivor == self.patient else self.patient
+
+    def only(self, shown: PatientField) -> Self:
+        """Return this review with the fields of patients outside `shown` blank, also in what a merge moved."""
+        if self.merge is None:
+            return self
+        return replace(self, merge=replace(self.merge, moved=self.merge.moved.only(shown)))
 
     def unmerged(self, note: str, at: datetime, by: UUID) -> Self:
         """Return this review as open again."""
