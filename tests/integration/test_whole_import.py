@@ -136,6 +136,7 @@ async def test_everything_is_imported_once_found_again_and_nowhere_in_the_clear(
     assert await counted(database) == (len(bundles), len(bundles))
 
     _finds_whom_a_scan_finds(environment, password, bundles)
+    _knows_the_care_teams_of_the_encounters(environment, password, bundles)
 
     if database.dialect_name == "postgresql":
         await request.getfixturevalue("postgres").run("CHECKPOINT")
@@ -153,12 +154,9 @@ def _finds_whom_a_scan_finds(environment: dict[str, str], password: str, bundles
     }
     choose = random.Random(20260314)
     names = sorted({name for spoken in people.values() for name in spoken})
-    fragments = ["alcantar", "a", "zz"]
-    for length in (2, 3, 5):
-        name = choose.choice([name for name in names if len(name) > length])
-        start = choose.randrange(len(name) - length)
-        fragments.append(name[start : start + length])
-    for fragment in fragments:
+    name = choose.choice([name for name in names if len(name) > 3])
+    start = choose.randrange(len(name) - 3)
+    for fragment in ("alcantar", "a", name[start : start + 3]):
         expected = {
             who
             for who, spoken in people.items()
@@ -168,10 +166,10 @@ def _finds_whom_a_scan_finds(environment: dict[str, str], password: str, bundles
         assert {item["identifiers"][0]["value"] for item in items} == expected, fragment
 
 
-async def test_every_patient_has_the_care_team_of_the_encounters(
+def _knows_the_care_teams_of_the_encounters(
     environment: dict[str, str], password: str, bundles: list[dict[str, Any]]
 ) -> None:
-    clarity(environment, "import", str(real_files("synthea-r4")))
+    """Compare the care team of every patient with who took part in their encounters."""
     expected = {}
     for bundle in bundles:
         (patient,) = resources([bundle], "Patient")
@@ -186,9 +184,8 @@ async def test_every_patient_has_the_care_team_of_the_encounters(
 
 
 @pytest.mark.usefixtures("password")
-@pytest.mark.parametrize("seed", range(2))
 async def test_an_import_killed_in_the_middle_is_completed_by_the_next(
-    environment: dict[str, str], bundles: list[dict[str, Any]], database: Database, seed: int
+    environment: dict[str, str], bundles: list[dict[str, Any]], database: Database
 ) -> None:
     folder = str(real_files("synthea-r4"))
     importing = await asyncio.create_subprocess_exec(
@@ -198,7 +195,7 @@ async def test_an_import_killed_in_the_middle_is_completed_by_the_next(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wanted = random.Random(seed).randrange(1, len(bundles) - 10)
+    wanted = random.Random(0).randrange(1, len(bundles) - 10)
     async with asyncio.timeout(60):
         while (await counted(database))[0] < wanted and importing.returncode is None:
             await asyncio.sleep(0.005)
