@@ -1656,6 +1656,13 @@ REMOVALS = (
         "contract/test_duplicates.py::test_a_merge_widens_nothing_by_a_consent_of_the_survivor",
     ),
     Removal(
+        "No legal hold ends by a merge",
+        "domain/duplicates.py",
+        "    if survivor.legal_hold is not None and duplicate.legal_hold is not None:\n",
+        "    if False:\n",
+        "contract/test_duplicates.py::test_no_legal_hold_ends_by_a_merge",
+    ),
+    Removal(
         "Merges are taken back from the last one on",
         "application/duplicates.py",
         "            require_latest(merge, await work.duplicates.merges_into(merge.survivor))\n",

@@ -335,6 +335,19 @@ async def test_what_a_merge_moved_of_fields_one_does_not_see_is_not_told(
     assert (survivor.legal_hold, survivor.notes) == (None, kept.notes)
 
 
+async def test_no_legal_hold_ends_by_a_merge(duplicates: DuplicateService, practice: Practice, desk: Actor) -> None:
+    hold = LegalHold(basis="Docket 26-118", since=NOW, by=new_id())
+    kept, gone = await a_pair(practice)
+    for patient in (kept, gone):
+        await practice.changed(patient.id, legal_hold=hold)
+    review = (await the_review(duplicates, desk)).id
+    with pytest.raises(Conflict, match="more than one record may"):
+        await duplicates.merge(desk, review, kept.id, "")
+    await practice.changed(kept.id, legal_hold=None)
+    await duplicates.merge(desk, review, kept.id, "")
+    assert (await practice.opened(kept.id)).legal_hold == hold
+
+
 async def test_merges_are_taken_back_in_the_order_they_came(
     duplicates: DuplicateService, practice: Practice, desk: Actor
 ) -> None:

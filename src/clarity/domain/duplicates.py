@@ -36,6 +36,8 @@ MOST_SHARING: Final = 10
 
 # Part 2 asks for a consent where `restricted` asks for a tie.
 _STRICTNESS = (Label.NORMAL, Label.RESTRICTED, Label.PART2)
+# Does not say of what: whoever merges may not see it.
+_TOO_MUCH = "together, the two records hold more than one record may"
 _NOT_CALLED_BY = (NameUse.OLD, NameUse.MAIDEN)
 _REACHED_BY_PHONE = (TelecomSystem.PHONE, TelecomSystem.SMS, TelecomSystem.FAX)
 
@@ -89,7 +91,7 @@ class Moved(Confidential):
         try:
             return replace(survivor, **gained)
         except Invalid:
-            raise Conflict("together, the two records hold more than one record may") from None
+            raise Conflict(_TOO_MUCH) from None
 
     def taken_from(self, survivor: Patient) -> Patient:
         """Return `survivor` without what is still there of this. What was changed since the merge stays.
@@ -237,8 +239,11 @@ def moving(survivor: Patient, duplicate: Patient, at: datetime) -> Moved:
     """Return what `survivor` lacks and `duplicate` has: what a merge adds to them, at an instant.
 
     Names come as old ones, and so does a medical record number where the assigner gave the survivor another. Born,
-    discharge and sources are never moved.
+    discharge and sources are never moved. Raises `Conflict` if both are under a legal hold: with the one that the
+    outcome could have, the other would be released.
     """
+    if survivor.legal_hold is not None and duplicate.legal_hold is not None:
+        raise Conflict(_TOO_MUCH)
     lists: dict[str, Any] = {
         name: tuple(prepared(item) for item in _lacking(getattr(survivor, name), getattr(duplicate, name), key))
         for name, (key, prepared) in _moved_as(survivor).items()
