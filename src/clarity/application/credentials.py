@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from clarity.application.admission import require_right
+from clarity.application.open_sessions import account_named
 from clarity.application.pages import Page, page_size
 from clarity.application.ports import (
     BeginReading,
@@ -24,7 +25,7 @@ from clarity.domain.access import ANONYMOUS, USUAL_PURPOSE, Action, Actor, Reaso
 from clarity.domain.accounts import Account, AccountStatus
 from clarity.domain.audit import Attempt
 from clarity.domain.credentials import MachineCredential, grantable, read_scopes
-from clarity.domain.errors import Conflict, NotFound, StaleWrite, TooMany, Transient, Unauthenticated
+from clarity.domain.errors import Conflict, StaleWrite, TooMany, Transient, Unauthenticated
 from clarity.domain.ids import AccountId, CredentialId, RequestId
 from clarity.domain.records import Resource
 
@@ -71,7 +72,7 @@ class CredentialService:
         credential_id = CredentialId(self.new_id())
         async with self.begin() as work:
             attempt = self._attempt(work, actor, Action.REGISTER, credential_id)
-            account = await _find(work, which)
+            account = await account_named(work, which)
             attempt.patient = account.patient
             _require_machine(account)
             credential = MachineCredential(
@@ -100,7 +101,7 @@ class CredentialService:
         size = page_size(at_most)
         async with self.reading(snapshot=True) as work:
             attempt = self._attempt(work, actor, Action.LIST)
-            account = await _find(work, which)
+            account = await account_named(work, which)
             attempt.patient = account.patient
             found = await work.credentials.find_page(account.id, before=before, at_most=size + 1)
             items = tuple(found[:size])
@@ -183,15 +184,6 @@ class CredentialService:
         attempt = Attempt(actor=actor, action=action, at=self.now(), resource=Resource.CREDENTIAL, ids=credentials)
         require_right(work.note(attempt), action)
         return attempt
-
-
-async def _find(work: Work, which: AccountId | str) -> Account:
-    if not isinstance(which, str):
-        return await work.accounts.get(which)
-    found = await work.accounts.find_by_email(which)
-    if found is None:
-        raise NotFound
-    return found.account
 
 
 def _require_machine(account: Account) -> None:
