@@ -351,6 +351,23 @@ async def test_nobody_acts_on_their_own_account(door: FrontDoor, practice: Pract
     assert await door.accounts.view(own, account.id) == account
 
 
+async def test_a_refused_attempt_says_at_whose_account(door: FrontDoor, practice: Practice) -> None:
+    target = (await door.employed(Role.RESEARCHER)).id
+    desk = an_actor(Role.FRONT_DESK)
+    for attempt in (
+        door.accounts.view(desk, target),
+        door.accounts.change_role(desk, target, Role.ADMINISTRATOR),
+        door.accounts.disable(desk, target),
+        door.accounts.send_reset(desk, target),
+        door.accounts.reset_password(desk, target, NEW_PASSWORD),
+        door.second_factors.remove_of(desk, target),
+    ):
+        with pytest.raises(Forbidden):
+            await attempt
+        event = (await practice.events())[-1]
+        assert (event.actor, event.outcome, event.ids) == (desk.id, Outcome.REFUSED, (target,))
+
+
 async def test_the_last_administrator_stays(door: FrontDoor) -> None:
     last, other = await door.employed(Role.ADMINISTRATOR), await door.employed(Role.ADMINISTRATOR)
     await door.accounts.add_machine(the_operator(), email="a@example.org", name="Robot", role=Role.ADMINISTRATOR)

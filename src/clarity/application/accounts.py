@@ -131,7 +131,7 @@ class AccountService:
     async def view(self, actor: Actor, which: AccountId | str) -> Account:
         """Return one account. Raises `NotFound` if there is no such account."""
         async with self.reading() as work:
-            return await self._find(work, self._attempt(work, actor, Action.VIEW), which)
+            return await self._find(work, self._attempt(work, actor, Action.VIEW, which), which)
 
     async def view_own(self, actor: Actor) -> Account:
         """Return the account of `actor`. Raises `Forbidden` for an actor that is no account."""
@@ -206,7 +206,7 @@ class AccountService:
         is disabled, or that of a machine.
         """
         async with self.begin() as work:
-            attempt = self._attempt(work, actor, Action.RESET_PASSWORD)
+            attempt = self._attempt(work, actor, Action.RESET_PASSWORD, which)
             account = await self._find(work, attempt, which)
             _require_holder(account)
             if account.status is AccountStatus.DISABLED:
@@ -240,7 +240,7 @@ class AccountService:
         """
         if not right_to(actor, action, Resource.ACCOUNT).everybodys:
             async with self.reading() as work:
-                self._attempt(work, actor, action)
+                self._attempt(work, actor, action, "" if of is None else of)
         if of is not None:
             try:
                 async with self.reading() as work:
@@ -296,9 +296,10 @@ class AccountService:
     def _note(self, work: Work, actor: Actor, action: Action) -> Attempt:
         return work.note(Attempt(actor=actor, action=action, at=self.now(), resource=Resource.ACCOUNT))
 
-    def _attempt(self, work: Work, actor: Actor, action: Action) -> Attempt:
+    def _attempt(self, work: Work, actor: Actor, action: Action, which: AccountId | str = "") -> Attempt:
         """Note an attempt at somebody's account and ask the policy; raises `Forbidden`."""
         attempt = self._note(work, actor, action)
+        attempt.ids = () if isinstance(which, str) else (which,)
         require_right(attempt, action)
         return attempt
 
@@ -306,7 +307,7 @@ class AccountService:
         self, work: Work, actor: Actor, action: Action, which: AccountId | str
     ) -> tuple[Attempt, Account]:
         """Return an account for what nobody does to their own: a mistake would be the last word."""
-        attempt = self._attempt(work, actor, action)
+        attempt = self._attempt(work, actor, action, which)
         account = await self._find(work, attempt, which)
         if account.id == actor.id:
             attempt.refuse(Reason.NO_SUCH_RIGHT)
@@ -315,7 +316,6 @@ class AccountService:
 
     async def _find(self, work: Work, attempt: Attempt, which: AccountId | str) -> Account:
         """Return one account and name it in `attempt`."""
-        attempt.ids = () if isinstance(which, str) else (which,)
         account = await account_named(work, which)
         attempt.ids, attempt.patient = (account.id,), account.patient
         return account

@@ -159,8 +159,8 @@ class SecondFactorService:
         """
         async with self.begin() as work:
             attempt = self._note(work, actor, Action.REMOVE_SECOND_FACTOR)
-            require_right(attempt, Action.REMOVE_SECOND_FACTOR)
             attempt.ids = () if isinstance(which, str) else (which,)
+            require_right(attempt, Action.REMOVE_SECOND_FACTOR)
             account = await account_named(work, which)
             attempt.ids, attempt.patient = (account.id,), account.patient
             if account.id == actor.id:
