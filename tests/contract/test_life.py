@@ -237,6 +237,8 @@ async def test_holds_come_a_page_at_a_time(practice: Practice, life: LifeService
     first = await life.holds(officer, at_most=2)
     second = await life.holds(officer, at_most=2, cursor=first.next_cursor)
     assert [held.patient for held in (*first.items, *second.items)] == ids
+    named = [event.ids for event in await practice.events() if event.action is Action.LIST_LEGAL_HOLDS]
+    assert named == [tuple(ids[:2]), tuple(ids[2:])], "the trail says what was shown, and no more"
     assert (first.count, second.count, second.next_cursor) == (3, 3, "")
     with pytest.raises(Invalid):
         await life.holds(an_actor(Role.COMPLIANCE_OFFICER), cursor=first.next_cursor)

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown
-from clarity.application.ports import Answered, Clock, Held, PatientFilter, Revision
+from clarity.application.ports import Answered, Clock, FoundHolds, Held, PatientFilter, Revision
 from clarity.domain.access import Action, Consent, ConsentRegister, Scope, decide
 from clarity.domain.audit import Attempt
 from clarity.domain.break_glass import BreakGlass
@@ -199,16 +199,16 @@ class MemoryPatientRepository:
         restored = replace(original, removal=None, care_team=before.care_team)
         return _as_shown(self._replace(original, restored), shown)
 
-    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> tuple[list[Held], int]:
+    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> FoundHolds:
         held = [
             Held(patient=stored.patient.id, hold=stored.patient.legal_hold)
             for stored in self._chosen(scope, PatientFilter())
             if stored.patient.legal_hold is not None and stored.patient.id not in self.tables.broken
         ]
-        page = [one for one in held if after is None or one.patient > after][:at_most]
-        for one in page:
+        behind = [one for one in held if after is None or one.patient > after]
+        for one in behind[:at_most]:
             self.ledger.disclose(Resource.PATIENT, one.patient)
-        return page, len(held)
+        return FoundHolds(holds=tuple(behind[:at_most]), count=len(held), more=len(behind) > at_most)
 
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
         versions = self.tables.patients[admitted.record.patient]

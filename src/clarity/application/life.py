@@ -88,11 +88,10 @@ class LifeService:
             attempt = work.note(Attempt(actor=actor, action=Action.LIST_LEGAL_HOLDS, at=self.now()))
             require_right(attempt, Action.LIST_LEGAL_HOLDS)
             scope = scope_of(actor, Action.LIST_LEGAL_HOLDS, at=attempt.at)
-            found, count = await work.patients.find_holds(scope, after=after, at_most=size + 1)
-            attempt.ids = tuple(held.patient for held in found)
-        items = tuple(found[:size])
-        next_cursor = self.cursors.seal(items[-1].patient.bytes, context) if len(found) > size else ""
-        return Page(items=items, next_cursor=next_cursor, count=count)
+            found = await work.patients.find_holds(scope, after=after, at_most=size)
+            attempt.ids = tuple(held.patient for held in found.holds)
+        next_cursor = self.cursors.seal(found.holds[-1].patient.bytes, context) if found.more else ""
+        return Page(items=found.holds, next_cursor=next_cursor, count=found.count)
 
     @retrying
     async def delete(self, actor: Actor, patient_id: PatientId, reason: str, *, basis: str = "") -> None:

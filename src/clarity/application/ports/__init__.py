@@ -8,7 +8,7 @@ from clarity.application.ports.credentials import CredentialRepository, MachineK
 from clarity.application.ports.duplicates import DuplicateRepository
 from clarity.application.ports.links import LinkRepository, LinkTokens
 from clarity.application.ports.outbox import Letter, Outbox, Postman
-from clarity.application.ports.patients import Held, PatientFilter, PatientRepository, Revision
+from clarity.application.ports.patients import FoundHolds, Held, PatientFilter, PatientRepository, Revision
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.research import Pseudonyms
 from clarity.application.ports.search import Found, PatientSearch
@@ -31,6 +31,7 @@ __all__ = [
     "DuplicateRepository",
     "EventStore",
     "Found",
+    "FoundHolds",
     "Held",
     "IdempotencyKeys",
     "Letter",

@@ -34,6 +34,15 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundHolds:
+    """Some legal holds, how many there are in all, and whether there are more behind these."""
+
+    holds: tuple[Held, ...]
+    count: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatientFilter:
     """The conditions on a patient that stand outside the seal; `None` and empty allow everybody."""
 
@@ -128,10 +137,10 @@ class PatientRepository(Protocol):
         """
         ...
 
-    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> tuple[list[Held], int]:
+    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> FoundHolds:
         """Return at most `at_most` legal holds on records in `scope` in order of their ids, those behind `after`.
 
-        The number is how many there are in all. Every record is opened for that, since no column tells which are held.
+        Only those returned count as disclosed. Every record is opened for that, since no column tells which are held.
         """
         ...
 

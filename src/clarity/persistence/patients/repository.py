@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted, Shown
-from clarity.application.ports import Held, PatientFilter, Revision
+from clarity.application.ports import FoundHolds, Held, PatientFilter, Revision
 from clarity.domain.access import Action, Reason, Scope, decide
 from clarity.domain.duplicates import Moved, moving, require_merged, watched
 from clarity.domain.errors import CannotOpen, Conflict, StaleWrite, UnauditedAccess
@@ -199,20 +199,23 @@ class SqlPatientRepository:
         await self._rewrite(mine, moved.taken_from(mine.patient))
         await self.restore(duplicate)
 
-    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> tuple[list[Held], int]:
+    async def find_holds(self, scope: Scope, *, after: PatientId | None, at_most: int) -> FoundHolds:
         """Return at most `at_most` legal holds in order of their records' ids, and how many there are in all."""
         found: list[Held] = []
-        count = 0
+        count = behind = 0
         chosen = self._chosen(self.table.fetched, scope, PatientFilter())
         async for record in self._in_order(chosen, after=None, at_a_time=_ROWS_AT_A_TIME):
             hold = self._hold_on(scope, record)
             if hold is None:
                 continue
             count += 1
-            if len(found) < at_most and (after is None or record.patient > after):
+            if after is not None and record.patient <= after:
+                continue
+            behind += 1
+            if behind <= at_most:
                 self.ledger.disclose(record.resource, record.patient)
                 found.append(Held(patient=record.patient, hold=hold))
-        return found, count
+        return FoundHolds(holds=tuple(found), count=count, more=behind > at_most)
 
     async def history(self, admitted: Admitted, *, before: int | None = None, at_most: int = 50) -> list[Revision]:
         """Return the versions of the admitted record below `before`, the newest first."""
