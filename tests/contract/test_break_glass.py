@@ -279,7 +279,7 @@ async def test_every_active_compliance_officer_is_told_and_of_nothing_that_is_th
     assert {letter.to for letter in letters} == {first.id, second.id}
     assert report.glass.alerted == 2
     for letter in letters:
-        assert letter.content == {"id": str(report.glass.id), "role": "clinician", "time": "2026-03-14T09:26:53+00:00"}
+        assert letter.content == {"id": str(report.glass.id), "role": "clinician", "time": "2026-03-14 09:26:53 UTC"}
 
 
 async def test_an_emergency_does_not_wait_for_a_compliance_officer_to_be_appointed(

@@ -237,7 +237,7 @@ async def _alert(work: Work, glass: BreakGlass, officers: list[AccountId]) -> No
         # The emergency does not wait until the practice has appointed somebody; the queue shows it to whoever is.
         _log.warning("the glass was broken, and there is no active compliance officer to be told of it")
     # Neither the patient nor the reason: a letter lies in mailboxes that no key of ours protects.
-    content = {"id": str(glass.id), "role": glass.role.title, "time": glass.opened_at.isoformat(timespec="seconds")}
+    content = {"id": str(glass.id), "role": glass.role.title, "time": f"{glass.opened_at:%Y-%m-%d %H:%M:%S} UTC"}
     for officer in officers:
         await work.outbox.put(Message(to=officer, kind=MessageKind.BREAK_GLASS_ALERT, content=content))
 

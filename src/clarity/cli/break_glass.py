@@ -112,7 +112,7 @@ def queue(
     if found.items:
         results().print(_table(found.items, settings.practice_time_zone))
     of = f" of {found.count}; --limit shows more" if found.next_cursor else ""
-    note(f"{len(found.items)}{of}." if found.items else "Nothing waits here.")
+    note(f"{len(found.items)}{of} in the queue." if found.items else "Nothing waits here.")
 
 
 @app.command(epilog="Example:\n\n\b\nclarity break-glass show 0199a0c2-... --as compliance-officer@demo.example")
@@ -261,4 +261,4 @@ def _plain(report: Report) -> dict[str, object]:
 
 
 def _told(instant: datetime, zone: ZoneInfo) -> str:
-    return instant.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    return instant.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")

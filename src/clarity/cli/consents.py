@@ -183,7 +183,9 @@ def withdraw(
             withdrawn, _ = await services.consents.withdraw(actor, PatientId(patient), ConsentId(consent))
             return withdrawn
 
-    note(f"Withdrawn at {in_practice(settings, take_back).withdrawn_at}.")
+    at = in_practice(settings, take_back).withdrawn_at
+    if at is not None:
+        note(f"Withdrawn at {at.astimezone(settings.practice_time_zone):%Y-%m-%d %H:%M:%S %Z}.")
 
 
 def _table(register: ConsentRegister, at: datetime) -> Table:

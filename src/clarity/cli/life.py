@@ -276,7 +276,7 @@ def tombstone(
     lines = Table.grid(padding=(0, 2))
     at = removal.at.astimezone(settings.practice_time_zone)
     facts = (
-        ("Deleted", f"{at:%Y-%m-%d %H:%M:%S}"),
+        ("Deleted", f"{at:%Y-%m-%d %H:%M:%S %Z}"),
         ("By", str(removal.by)),
         ("Reason", removal.reason),
         ("Basis", removal.basis),

@@ -1,7 +1,7 @@
 """Consents: what a patient allowed in writing, for how long, and what has to go with a record shown under one."""
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Final, Self
 from uuid import UUID
 
@@ -85,7 +85,11 @@ class Consent(Confidential):
     def scope(self) -> str:
         """What is allowed, in words: the explanation that goes with each disclosure (42 CFR 2.32(b))."""
         purposes = ", ".join(purpose.name.lower().replace("_", " ") for purpose in self.purposes)
-        end = f"until {self.until.isoformat()}" if self.until is not None else f"ends with: {self.ends_with}"
+        end = (
+            f"until {self.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            if self.until is not None
+            else f"ends with: {self.ends_with}"
+        )
         return f"{self.what} · from {self.from_whom} · to {self.to_whom} · for {purposes} · {end}"
 
     def covers(self, actor: Actor, label: Label, at: datetime) -> bool:
