@@ -1,7 +1,8 @@
 """`clarity account`: who may log in. Acts as the operator."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, TypedDict
 from uuid import UUID
 
@@ -243,8 +244,15 @@ def new_password() -> str:
 
 def _with(email: str, act: Callable[[Services], Awaitable[Account]]) -> Account:
     """Do something to one account, and say which it was if there is no such account."""
-    try:
+    with known(email):
         return in_practice(read_settings(), act)
+
+
+@contextmanager
+def known(email: str) -> Iterator[None]:
+    """Say that there is no account with `email` where nothing else can be meant by `NotFound`."""
+    try:
+        yield
     except NotFound:
         raise NotFound(f"there is no account {email}; `clarity account list` shows all there are") from None
 

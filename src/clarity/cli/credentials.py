@@ -12,6 +12,7 @@ from rich.table import Table
 from clarity.application.credentials import Issued
 from clarity.application.pages import MAX_PAGE
 from clarity.application.services import Services
+from clarity.cli.accounts import known
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
@@ -30,7 +31,7 @@ Email = Annotated[str, typer.Argument(help="The e-mail address of a machine's ac
     epilog="""Examples:
 
 \b
-clarity credential issue report@example.org --name "Server 2" --scope patient:list --scope patient:view > key
+clarity credential issue report@example.org --name "Server 2" --scope patient:search --scope patient:view > key
 CLARITY_TOKEN=$(cat key) clarity patient find --json"""
 )
 def issue(
@@ -53,7 +54,8 @@ def issue(
             operator(), email, name=name, scopes=scope, expires_in=timedelta(days=days)
         )
 
-    issued = in_practice(settings, make)
+    with known(email):
+        issued = in_practice(settings, make)
     typer.echo(issued.text)
     note(f"It expires on {_day(issued.credential.expires_at, settings.practice_time_zone)}.")
 
@@ -75,7 +77,8 @@ def list_(
             if not (cursor := page.next_cursor):
                 return credentials
 
-    credentials = in_practice(settings, all_of)
+    with known(email):
+        credentials = in_practice(settings, all_of)
     if as_json_:
         typer.echo(as_json([_plain(credential) for credential in credentials]))
     elif credentials:
@@ -127,4 +130,4 @@ def _scopes(credential: MachineCredential) -> list[str]:
 
 
 def _day(instant: datetime, zone: ZoneInfo) -> str:
-    return instant.astimezone(zone).strftime("%Y-%m-%d %H:%M")
+    return instant.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from clarity.cli.accounts import known
 from clarity.cli.me import sessions_table
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.terminal import note, results
@@ -21,7 +22,8 @@ def list_(*, email: Email) -> None:
     from clarity.bootstrap import operator
 
     settings = read_settings()
-    found = in_practice(settings, lambda services: services.open_sessions.list_of(operator(), email))
+    with known(email):
+        found = in_practice(settings, lambda services: services.open_sessions.list_of(operator(), email))
     if found:
         results().print(sessions_table(found, settings.practice_time_zone))
     else:
@@ -33,7 +35,8 @@ def revoke(*, email: Email) -> None:
     """End every session of an account; the next request of each is refused."""
     from clarity.bootstrap import operator
 
-    ended = in_practice(read_settings(), lambda services: services.open_sessions.end_all_of(operator(), email))
+    with known(email):
+        ended = in_practice(read_settings(), lambda services: services.open_sessions.end_all_of(operator(), email))
     note(f"Ended {ended} {'session' if ended == 1 else 'sessions'}.")
 
 
@@ -41,5 +44,6 @@ def remove_second_factor(*, email: Email) -> None:
     """Take away the second factor of somebody who lost it, and end their sessions. First make sure who asks."""
     from clarity.bootstrap import operator
 
-    in_practice(read_settings(), lambda services: services.second_factors.remove_of(operator(), email))
+    with known(email):
+        in_practice(read_settings(), lambda services: services.second_factors.remove_of(operator(), email))
     note(f"The account {email} logs in with its password alone, until it enrols another second factor.")

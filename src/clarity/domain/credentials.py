@@ -72,7 +72,12 @@ def read_scopes(texts: Iterable[str], role: Role) -> frozenset[AccessScope]:
     scopes = set()
     for position, text in enumerate(texts):
         if text not in known:
-            raise Invalid(f"scopes.{position}", "is nothing that a machine in this role can be allowed")
+            raise Invalid(
+                f"scopes.{position}",
+                f"must be one of {', '.join(sorted(known))}"
+                if known
+                else "nothing can be allowed to a machine in this role",
+            )
         scopes.add(known[text])
     return frozenset(scopes)
 

@@ -68,6 +68,10 @@ def test_a_scope_that_does_not_fit_is_refused(
     assert "zqcanary" not in ran.err
 
 
+def test_a_scope_that_does_not_fit_is_told_what_does(empty_practice: Terminal) -> None:
+    assert "patient:search" in issued(with_a_machine(empty_practice), "patient:fly").err
+
+
 def test_people_and_strangers_get_none(empty_practice: Terminal) -> None:
     add = ("account", "add", "desk@example.org", "--role", "front-desk", "--name", "Desk", "--password-stdin")
     assert empty_practice.run(*add, typed=f"{PASSWORD}\n").status == Status.OK

@@ -65,7 +65,10 @@ def test_the_operator_takes_a_lost_factor_away(practice: Terminal, recovery: lis
     assert recovery
     assert practice.run("account", "remove-second-factor", EMAIL).status == Status.OK
     assert practice.as_("front-desk", *FIND).status == Status.OK
-    assert practice.run("account", "remove-second-factor", "nobody@demo.example").status == Status.REFUSED
+    for command in (("account", "remove-second-factor"), ("session", "list"), ("session", "revoke")):
+        nobody = practice.run(*command, "nobody@demo.example")
+        assert nobody.status == Status.REFUSED
+        assert "`clarity account list`" in nobody.err
     assert Action.REMOVE_SECOND_FACTOR in {event.action for event in practice.events()}
 
 
