@@ -107,7 +107,8 @@ class Admitted:
             return self.shown(label, decision)
         if not lose_sight:
             raise Conflict(
-                "you would lose sight of this record: record a consent that covers you first, or say that you mean to"
+                "you would lose sight of this record: record a consent that covers you first, or say that you mean"
+                " to (lose_sight, or --lose-sight at the command line)"
             )
         return Shown(NO_FIELDS)
 

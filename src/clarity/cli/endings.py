@@ -1,6 +1,7 @@
 """How a command ends: its exit status, and one line for whoever has to do something about it."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -50,6 +51,10 @@ _STATUSES: tuple[tuple[type[errors.ClarityError], Status], ...] = (
 )
 
 
+_NO_ID = re.compile("Input should be a valid UUID.*")
+"""What pydantic says of a value that is no id; it goes on to repeat from it."""
+
+
 @dataclass(slots=True)
 class End:
     """Where a command ended."""
@@ -73,7 +78,8 @@ def ending() -> Iterator[End]:
         _trace()
         usage = getattr(exc, "ctx", None)
         # What pydantic puts before the message of a parser says nothing to whoever typed the value.
-        message = exc.format_message().replace("Value error, ", "")
+        message = _NO_ID.sub("expected an id, like 0199a0c2-41aa-7d02-8f7c-5e2b9c6d1a08", exc.format_message())
+        message = message.replace("Value error, ", "")
         say(f"{message}{f' (see `{usage.command_path} --help`)' if usage else ''}")
         end.status = exc.exit_code
     except errors.ClarityError as exc:

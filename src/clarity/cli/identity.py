@@ -27,7 +27,11 @@ AsEmail = Annotated[
     ),
 ]
 PasswordFromStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+    bool,
+    typer.Option(
+        "--password-stdin",
+        help="Read the password from the first line of standard input, and a code from the second if one is needed.",
+    ),
 ]
 Code = Annotated[
     str,

@@ -22,6 +22,13 @@ def test_what_is_not_understood_is_said_in_one_line(terminal: Terminal, argument
     assert "--help`" in ran.err
 
 
+def test_what_is_no_id_is_told_what_one_looks_like_and_not_repeated(terminal: Terminal) -> None:
+    ran = terminal.run("patient", "show", "zqcanary")
+    assert ran.status == Status.USAGE
+    assert "expected an id, like 0199a0c2-" in ran.err
+    assert "zqcanary"[0] + "`" not in ran.err
+
+
 def test_a_fault_shows_nothing_of_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
     with ending() as end:
         fail(ValueError("Ada Lovelace"))
