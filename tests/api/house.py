@@ -38,18 +38,16 @@ class Known:
     label: Label
     consent: bool
     tied: bool
-    author: UUID | None = None
+    registrar: UUID | None = None
     broke: UUID | None = None
 
     def held_by(self, account: Account) -> frozenset[Relation]:
-        """Return how an account stands to this patient."""
+        """Return how an account stands to this patient. Who registered them authored nothing."""
         held = {Relation.ANYBODY}
         if self.tied and account.practitioner is not None:
             held.add(Relation.CARE_TEAM)
         if account.patient == self.id:
             held.add(Relation.SELF)
-        if account.id == self.author:
-            held.add(Relation.AUTHOR)
         if account.id == self.broke:
             held.add(Relation.EMERGENCY)
         return frozenset(held)
@@ -126,7 +124,7 @@ async def furnished(clinic: Clinic) -> House:
         for label, consent in LABELS:
             account = caller.account.id
             caller.patients += [
-                await _patient(house, label, consent=consent, author=account),
+                await _patient(house, label, consent=consent, registrar=account),
                 await _patient(house, label, consent=consent, broke=account),
                 await _patient(house, label, consent=consent, broke=account, tied=True),
             ]
@@ -157,7 +155,7 @@ async def _patient(
     *,
     consent: bool,
     tied: bool = False,
-    author: UUID | None = None,
+    registrar: UUID | None = None,
     broke: UUID | None = None,
 ) -> Known:
     """Store a patient of whom everything is recorded that can be, and tie them as wanted."""
@@ -176,14 +174,14 @@ async def _patient(
         )
     )
     assert practice.database is not None
-    if author is not None:
+    if registrar is not None:
         async with practice.database.turn(), practice.database.writing() as session:
-            await session.execute(update(PatientRow).where(PatientRow.id == identity).values(created_by=author))
+            await session.execute(update(PatientRow).where(PatientRow.id == identity).values(created_by=registrar))
             await session.commit()
     if broke is not None:
         await broke_glass(practice.database, broke, identity)
     if consent:
         await consented(practice, identity, a_consent())
-    known = Known(id=identity, label=label, consent=consent, tied=tied, author=author, broke=broke)
+    known = Known(id=identity, label=label, consent=consent, tied=tied, registrar=registrar, broke=broke)
     house.known.append(known)
     return known

@@ -82,7 +82,6 @@ class MemoryTables:
             patient=patient.id,
             standing=Standing(
                 care_team=patient.care_team,
-                author=stored.author,
                 guarded=patient.label is not Label.NORMAL,
                 deleted=stored.deleted,
                 emergencies=self.emergencies_of(patient.id),

@@ -13,6 +13,7 @@ from clarity.domain.access import POLICY, Action, Actor, Role, decide, scope_of
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.records import TOMBSTONE, Label, Resource
 from clarity.persistence.all_tables import TABLES
+from clarity.persistence.break_glass.tables import BreakGlassRow
 from clarity.persistence.engine import Database
 from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.tables import PatientRow
@@ -73,6 +74,21 @@ async def test_a_scope_reaches_the_same_rows_in_sql_as_in_python(
             in_sql = list(await session.scalars(chosen)) if worth_asking(actor, action) else []
             in_python = [record.patient for record in records if decide(scope, record).allowed]
             assert in_sql == in_python, (actor.role, action)
+
+
+async def test_the_author_of_a_record_is_who_made_it(practice: Practice, database: Database) -> None:
+    """Of a patient's own record there is none."""
+    account, ada = new_id(), (await practice.stored(a_patient(label=Label.PART2))).id
+    await marked(database, ada, created_by=account)
+    await broke_glass(database, new_id(), ada)
+    mine = await broke_glass(database, account, ada, until=LONG_AGO)
+    actor = an_actor(actor_id=account)
+    grants, view = scope_of(actor, Action.LIST, Resource.BREAK_GLASS, at=NOW), scope_of(actor, Action.VIEW, at=NOW)
+    async with database.reading() as session:
+        condition = in_scope(grants, BreakGlassRow, BreakGlassRow.patient_id)
+        assert list(await session.scalars(select(BreakGlassRow.id).where(condition))) == [mine]
+        condition = in_scope(view, PatientRow, PatientRow.id)
+        assert list(await session.scalars(select(PatientRow.id).where(condition))) == []
 
 
 def worth_asking(actor: Actor, action: Action) -> bool:

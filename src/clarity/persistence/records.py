@@ -113,7 +113,7 @@ class SealedTable(Generic[Entity]):
             patient=patient,
             standing=Standing(
                 care_team=row.care_team,
-                author=row.created_by,
+                author=row.created_by if self.rows.authored else None,
                 guarded=row.guarded,
                 deleted=row.status == TOMBSTONE,
                 emergencies=row.emergencies,

@@ -44,7 +44,7 @@ def _related(scope: Scope, relation: Relation, rows: Any, patient: Any) -> Colum
     if relation is Relation.EMERGENCY:
         return broke_glass_for(actor.id, patient, scope.at)
     author: ColumnElement[bool] = rows.created_by == actor.id
-    return author
+    return author if rows.authored else false()
 
 
 def _labelled(right: Right, relation: Relation, rows: Any) -> ColumnElement[bool]:

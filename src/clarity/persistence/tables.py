@@ -74,8 +74,10 @@ class SealedColumns(AuditColumns):
 
     `version` counts the writes from 1. `key_generation` says which of the patient's data keys opens it;
     `status` where the record stands, of which "deleted" makes it a tombstone; `guarded` that its label is not
-    normal.
+    normal. Whoever made the row is the author of the record if those of the table are `authored`.
     """
+
+    authored: ClassVar[bool] = True
 
     sealed: Mapped[bytes]
     key_generation: Mapped[int]

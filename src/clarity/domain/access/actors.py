@@ -142,7 +142,7 @@ class Relation(StrEnum):
     SELF = "own"
     """The record is the actor's: of the patient they are linked to, or their own account."""
     AUTHOR = "author's"
-    """The actor made the record."""
+    """The actor made the record. A patient's own record has no author: to register somebody is to author nothing."""
     EMERGENCY = "break-glass"
     """The actor broke the glass for this patient, and the time is not over."""
 

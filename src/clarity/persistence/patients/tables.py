@@ -13,7 +13,9 @@ _STATUSES = ", ".join(f"'{status.value}'" for status in PatientStatus)
 
 
 class PatientRow(SealedColumns, Base):
-    """A patient. All content is in `sealed`; `status` follows from it."""
+    """A patient. All content is in `sealed`; `status` follows from it. To register somebody is to author nothing."""
+
+    authored = False
 
     __tablename__ = "patients"
     __table_args__ = (
