@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from clarity.application.imports import Inputs
 from clarity.bootstrap import engine_options, open_keyring
 from clarity.config import DatabaseAddress, Environment, Settings, load_settings
-from clarity.domain.errors import CannotOpen, Misconfigured
+from clarity.domain.errors import CannotOpen, ClarityError, Misconfigured
 from clarity.fhir.inputs import FhirInputs
 from clarity.persistence import migrations
 from clarity.persistence.inspection import Found, first_data_key, inspect, make_role
@@ -111,8 +111,14 @@ async def look_at_database(settings: Settings) -> Found:
 
 async def require_ready(settings: Settings) -> None:
     """Raise `Misconfigured` unless keys, tables and privileges are as they have to be to serve."""
-    await require_practice(settings)
-    settings.check_start((await look_at_database(settings)).problems)
+    try:
+        await require_practice(settings)
+        found = (await look_at_database(settings)).problems
+    except ClarityError:
+        # What the settings alone say is wrong must not wait until keys and database are in order.
+        settings.check_start()
+        raise
+    settings.check_start(found)
 
 
 async def require_practice(settings: Settings) -> None:

@@ -75,3 +75,11 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(terminal: Terminal) -> No
     assert is_one_line(ran.err)
     assert "PRACTICE_TIME_ZONE" in ran.err
     assert "Poseidonis" not in ran.err
+
+
+def test_unsafe_settings_are_named_before_keys_and_database_are_there(terminal: Terminal) -> None:
+    terminal.set(environment="production", second_factor="optional", public_url="http://clinic.example.org")
+    ran = terminal.run("serve", "--port", "0")
+    assert ran.status == Status.MISCONFIGURED
+    for setting in ("SECOND_FACTOR", "PUBLIC_URL", "KEY_ROOT"):
+        assert setting in ran.err
