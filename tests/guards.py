@@ -381,7 +381,7 @@ REMOVALS = (
         "application/admission.py",
         "        if not scope.after_opening(self.record, label, consents).allowed:\n",
         "        if not decide(scope, self.record).allowed:\n",
-        "contract/test_life.py::test_a_death_that_takes_a_consent_takes_one_beside_other_changes_too",
+        "contract/test_life.py::test_a_death_beside_other_changes_is_decided_by_the_exact_label",
     ),
     Removal(
         "A hold and a removal are not written by the way",

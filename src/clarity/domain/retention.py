@@ -28,13 +28,16 @@ class Kept:
     held: bool = False
 
     def require_over(self, today: date) -> None:
-        """Raise `Retained`, which says until when, unless the record may be deleted on the day that is `today`."""
+        """Raise `Retained`, which says until which year, unless the record may be deleted on the day that is `today`.
+
+        A minor's record is kept until a birthday, and whoever deletes records need not see whose they are.
+        """
         if self.held:
             raise Retained("this record stands under a legal hold")
         if self.until is None:
             raise Retained("this record is kept for as long as the patient is in care")
         if today < self.until:
-            raise Retained(f"this record is kept until {self.until}")
+            raise Retained(f"this record is kept into {self.until.year}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ async def release_legal_hold(patient_id: PatientId, actor: CurrentActor, life: L
 @router.post(
     "/{patient_id}/delete",
     status_code=204,
-    responses={**_HELD, **documented(Forbidden(), Retained("this record is kept until 2036-03-15"))},
+    responses={**_HELD, **documented(Forbidden(), Retained("this record is kept into 2036"))},
 )
 async def delete_patient(patient_id: PatientId, deletion: Json[DeletionIn], actor: CurrentActor, life: Life) -> None:
     """Take a record away: nobody reaches it any more, and its history stays. For administrators.
