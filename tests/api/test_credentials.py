@@ -108,6 +108,13 @@ async def test_a_machine_is_bound_to_its_scopes(clinic: Clinic) -> None:
     assert (await machine.get("/me")).status_code == 403
 
 
+async def test_a_machine_is_told_what_its_credential_lets_it_do(clinic: Clinic) -> None:
+    account = await a_machine(clinic)
+    machine = clinic.caller((await issued(clinic, account, ["patient:search", "account:view"]))["credential"])
+    rights = (await machine.get("/me")).json()["rights"]
+    assert {(right["resource"], right["action"]) for right in rights} == {("patient", "search"), ("account", "view")}
+
+
 async def test_what_belongs_to_a_log_in_is_not_for_machines(clinic: Clinic) -> None:
     account = await a_machine(clinic, Role.ADMINISTRATOR)
     everything = sorted(map(write_scope, grantable(Role.ADMINISTRATOR)))

@@ -5,7 +5,7 @@ from typing import Self
 from clarity.api.dependencies import Accounts, EnrollingActor
 from clarity.api.routing import router_of
 from clarity.api.wire import Wire
-from clarity.domain.access import POLICY, Relation, Role
+from clarity.domain.access import POLICY, Actor, Relation, right_to
 from clarity.domain.accounts import Account
 from clarity.domain.ids import AccountId, PatientId, PractitionerId
 from clarity.domain.patients import PatientField
@@ -30,7 +30,7 @@ class RightOut(Wire):
 
 
 class OwnAccountOut(Wire):
-    """The account of the caller, and what its role may do."""
+    """The account of the caller, and what they may do: what the role may, and no more than a machine's credential."""
 
     id: AccountId
     email: str
@@ -43,8 +43,8 @@ class OwnAccountOut(Wire):
     rights: tuple[RightOut, ...]
 
     @classmethod
-    def of(cls, account: Account) -> Self:
-        """Return the shape of `account`."""
+    def of(cls, account: Account, actor: Actor) -> Self:
+        """Return the shape of the `account` that `actor` acts for."""
         return cls(
             id=account.id,
             email=account.email,
@@ -52,12 +52,12 @@ class OwnAccountOut(Wire):
             role=account.role.title,
             practitioner=account.practitioner,
             patient=account.patient,
-            rights=rights_of(account.role),
+            rights=rights_of(actor),
         )
 
 
-def rights_of(role: Role) -> tuple[RightOut, ...]:
-    """Return what the policy lets `role` do, line by line."""
+def rights_of(actor: Actor) -> tuple[RightOut, ...]:
+    """Return what the policy lets `actor` do, line by line."""
     return tuple(
         RightOut(
             resource=resource.name.lower(),
@@ -68,11 +68,11 @@ def rights_of(role: Role) -> tuple[RightOut, ...]:
             fields=tuple(str(bit.name).lower() for bit in PatientField if bit in cell.fields),
         )
         for (whom, resource, action, relation, label), cell in POLICY.cells.items()
-        if whom is role
+        if whom is actor.role and right_to(actor, action, resource).exists
     )
 
 
 @router.get("")
 async def view_own_account(actor: EnrollingActor, accounts: Accounts) -> OwnAccountOut:
-    """Show who is logged in, and what their role may do."""
-    return OwnAccountOut.of(await accounts.view_own(actor))
+    """Show who is logged in, and what they may do."""
+    return OwnAccountOut.of(await accounts.view_own(actor), actor)
