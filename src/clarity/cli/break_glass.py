@@ -14,7 +14,7 @@ from rich.text import Text
 from clarity.application.break_glass import Report
 from clarity.application.pages import MAX_PAGE, Page
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import ask_secret, note, results
@@ -45,6 +45,7 @@ def open_(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     mrn: Annotated[str, typer.Option(help="The whole medical record number, instead of the id.")] = "",
     mrn_system: Annotated[str, typer.Option(help="Who assigned it, where several patients have the number.")] = "",
     reason: Annotated[str, typer.Option(help="The nature of the emergency. It is kept, and read in the review.")],
@@ -62,7 +63,7 @@ def open_(
     settings = read_settings()
     if (patient is None) == (not mrn):
         raise typer.BadParameter("give either the id of the patient or --mrn")
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
     number = ask_secret("Medical record number") if mrn == "-" else mrn
     meant = PatientId(patient) if patient is not None else Identifier.mrn(number, mrn_system)
     stated = ask_secret("Reason") if reason == "-" else reason
@@ -92,13 +93,14 @@ def queue(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     status: Annotated[BreakGlassStatus | None, typer.Option(help="Only those that were reviewed, or were not.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 25,
     as_json_: Json = False,
 ) -> None:
     """List who broke the glass, what was not reviewed first. Carers see what they opened themselves."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def look(services: Services) -> Page[Report]:
         async with logged_in(services, who) as actor:
@@ -122,11 +124,12 @@ def show(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     as_json_: Json = False,
 ) -> None:
     """Show one: who, whom, why, what was seen under it, and how it was judged."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def look(services: Services) -> Report:
         async with logged_in(services, who) as actor:
@@ -146,10 +149,11 @@ def close(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
 ) -> None:
     """End your own access before its time."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def end(services: Services) -> Report:
         async with logged_in(services, who) as actor:
@@ -171,12 +175,13 @@ def review(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     outcome: Annotated[ReviewOutcome, typer.Option(help="What is judged unjustified ends at once.")],
     why: Annotated[str, typer.Option("--note", help="What the outcome rests on; - asks for it.")],
 ) -> None:
     """Judge one, once, as a compliance officer. What lasts still cannot be judged justified."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
     stated = ask_secret("Note") if why == "-" else why
 
     async def judge(services: Services) -> Report:

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
@@ -64,6 +64,7 @@ def add(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     labels: Annotated[
         list[Label], typer.Option("--label", help="The records it covers: part2, or psychotherapy by itself.")
     ],
@@ -94,7 +95,7 @@ def add(
 ) -> None:
     """Record a consent that a patient gave in writing. It holds at once."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def record(services: Services) -> Consent:
         now = services.now()
@@ -140,11 +141,12 @@ def list_(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     as_json_: Json = False,
 ) -> None:
     """List a patient's consents, those withdrawn or expired too."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def look(services: Services) -> tuple[ConsentRegister, datetime]:
         async with logged_in(services, who) as actor:
@@ -173,10 +175,11 @@ def withdraw(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
 ) -> None:
     """Withdraw a consent. Nobody sees anything under it any more."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def take_back(services: Services) -> Consent:
         async with logged_in(services, who) as actor:

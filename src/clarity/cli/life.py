@@ -13,7 +13,7 @@ from clarity.application.life import LifeService
 from clarity.application.pages import MAX_PAGE
 from clarity.application.ports import Held
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
@@ -62,6 +62,7 @@ def discharge(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     day: Annotated[
         date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD", help="The day care ended; today if left out.")
     ] = None,
@@ -74,7 +75,7 @@ def discharge(
     async def step(life: LifeService, actor: Actor, seen: Patient) -> Patient:
         return await life.discharge(actor, seen.id, ended, version=seen.version)
 
-    _take(step, patient, email_of_caller, token, password_stdin=password_stdin)
+    _take(step, patient, caller(email_of_caller, token, password_stdin=password_stdin, code=code))
 
 
 @app.command(
@@ -84,14 +85,19 @@ def discharge(
 clarity patient reactivate 0199a0c2-... --as front-desk@demo.example"""
 )
 def reactivate(
-    *, patient: Record, email_of_caller: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False
+    *,
+    patient: Record,
+    email_of_caller: AsEmail = "",
+    token: Token = "",
+    password_stdin: PasswordFromStdin = False,
+    code: Code = "",
 ) -> None:
     """Take a discharged patient back into care."""
 
     async def step(life: LifeService, actor: Actor, seen: Patient) -> Patient:
         return await life.reactivate(actor, seen.id, version=seen.version)
 
-    _take(step, patient, email_of_caller, token, password_stdin=password_stdin)
+    _take(step, patient, caller(email_of_caller, token, password_stdin=password_stdin, code=code))
 
 
 @app.command(
@@ -108,6 +114,7 @@ def death(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     on: Annotated[
         Death | None,
         typer.Option(parser=_death, metavar="DATE", help="When, as exactly as that is known; a year will do."),
@@ -123,7 +130,7 @@ def death(
             return await life.correct_death(actor, seen.id, version=seen.version)
         return await life.record_death(actor, seen.id, on or Death(), version=seen.version)
 
-    _take(step, patient, email_of_caller, token, password_stdin=password_stdin)
+    _take(step, patient, caller(email_of_caller, token, password_stdin=password_stdin, code=code))
 
 
 @app.command(
@@ -138,6 +145,7 @@ def hold(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     basis: Annotated[str, typer.Option(help="The matter that the record has to be kept for.")],
 ) -> None:
     """Keep a record for a legal matter: until the hold is released, it is not deleted."""
@@ -145,7 +153,7 @@ def hold(
     async def place(life: LifeService, actor: Actor) -> None:
         await life.place_hold(actor, PatientId(patient), basis)
 
-    _do(place, email_of_caller, token, password_stdin=password_stdin)
+    _do(place, caller(email_of_caller, token, password_stdin=password_stdin, code=code))
     note(f"{patient} is held.")
 
 
@@ -156,14 +164,19 @@ def hold(
 clarity patient release 0199a0c2-... --as compliance-officer@demo.example"""
 )
 def release(
-    *, patient: Record, email_of_caller: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False
+    *,
+    patient: Record,
+    email_of_caller: AsEmail = "",
+    token: Token = "",
+    password_stdin: PasswordFromStdin = False,
+    code: Code = "",
 ) -> None:
     """End the legal hold on a record."""
 
     async def let_go(life: LifeService, actor: Actor) -> None:
         await life.release_hold(actor, PatientId(patient))
 
-    _do(let_go, email_of_caller, token, password_stdin=password_stdin)
+    _do(let_go, caller(email_of_caller, token, password_stdin=password_stdin, code=code))
     note(f"{patient} is held no more.")
 
 
@@ -178,11 +191,12 @@ def holds(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     as_json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table to read.")] = False,
 ) -> None:
     """List the legal holds: on which records, since when, on what basis."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def look(services: Services) -> list[Held]:
         async with logged_in(services, who) as actor:
@@ -223,6 +237,7 @@ def delete(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     reason: Annotated[str, typer.Option(help="Why the record goes.")],
     basis: Annotated[
         str, typer.Option(help="On what ground, although it has to be kept. For compliance officers.")
@@ -237,7 +252,7 @@ def delete(
     async def remove(life: LifeService, actor: Actor) -> None:
         await life.delete(actor, PatientId(patient), reason, basis=basis)
 
-    _do(remove, email_of_caller, token, password_stdin=password_stdin)
+    _do(remove, caller(email_of_caller, token, password_stdin=password_stdin, code=code))
     note(f"{patient} is deleted.")
 
 
@@ -254,6 +269,7 @@ def tombstone(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     as_json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines to read.")] = False,
 ) -> None:
     """Show why a record was taken away, by whom and when. Without logging in, as the operator of this machine."""
@@ -261,7 +277,7 @@ def tombstone(
 
     settings = read_settings()
     if email_of_caller or token:
-        who = caller(email_of_caller, token, password_stdin=password_stdin)
+        who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def look(services: Services) -> Removal:
         if not (email_of_caller or token):
@@ -288,10 +304,9 @@ def tombstone(
     results().print(lines)
 
 
-def _take(step: Step, patient: UUID, email: str, token: str, *, password_stdin: bool) -> None:
+def _take(step: Step, patient: UUID, who: Caller) -> None:
     """Take a step in the life of a record, from the version that is seen now, and say where the patient stands."""
     settings = read_settings()
-    who = caller(email, token, password_stdin=password_stdin)
 
     async def taken(services: Services) -> Patient:
         async with logged_in(services, who) as actor:
@@ -302,10 +317,9 @@ def _take(step: Step, patient: UUID, email: str, token: str, *, password_stdin: 
     note(f"{patient} is {after.status} as of version {after.version}.")
 
 
-def _do(use: Callable[[LifeService, Actor], Awaitable[None]], email: str, token: str, *, password_stdin: bool) -> None:
+def _do(use: Callable[[LifeService, Actor], Awaitable[None]], who: Caller) -> None:
     """Do something to a record as it stands."""
     settings = read_settings()
-    who = caller(email, token, password_stdin=password_stdin)
 
     async def done(services: Services) -> None:
         async with logged_in(services, who) as actor:

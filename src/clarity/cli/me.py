@@ -29,13 +29,15 @@ app = typer.Typer(
 \b
 clarity me enrol --as nurse@demo.example"""
 )
-def enrol(*, email: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False) -> None:
+def enrol(
+    *, email: AsEmail = "", token: Token = "", password_stdin: PasswordFromStdin = False, code: Code = ""
+) -> None:
     """Enrol a second factor: scan a code with an authenticator, type what it shows, and keep the recovery codes.
 
     The code to scan and the secret are shown once, on standard error; the recovery codes once, on standard output. All
     your other sessions end.
     """
-    who = caller(email, token, password_stdin=password_stdin)
+    who = caller(email, token, password_stdin=password_stdin, code=code)
 
     async def act(services: Services) -> tuple[str, ...]:
         async with logged_in(services, who, enrolling=True) as actor:

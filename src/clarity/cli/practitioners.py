@@ -13,7 +13,7 @@ from rich.table import Table
 from clarity.application.pages import MAX_PAGE
 from clarity.application.practitioners import Caseload
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Caller, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
@@ -59,6 +59,7 @@ def add(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
 ) -> None:
     """Register a practitioner and print the id, alone, on standard output."""
     name = HumanName(family=family, given=tuple(given.split()), prefix=(prefix,) if prefix else ())
@@ -73,7 +74,7 @@ def add(
         )
         return await services.practitioners.register(actor, practitioner)
 
-    registered = _acting(email_of_caller, token, register, password_stdin=password_stdin)
+    registered = _acting(email_of_caller, token, register, password_stdin=password_stdin, code=code)
     typer.echo(str(registered.id))
     note(f"{registered.name} can be in care teams.")
 
@@ -90,6 +91,7 @@ def list_(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     as_json_: Json = False,
 ) -> None:
     """List practitioners, in the order they came. All conditions have to hold."""
@@ -103,7 +105,7 @@ def list_(
             if not (cursor := page.next_cursor):
                 return found
 
-    found = _acting(email_of_caller, token, everybody, password_stdin=password_stdin)
+    found = _acting(email_of_caller, token, everybody, password_stdin=password_stdin, code=code)
     if as_json_:
         typer.echo(as_json(found))
     elif found:
@@ -119,6 +121,7 @@ def show(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     as_json_: Json = False,
 ) -> None:
     """Show one practitioner."""
@@ -126,7 +129,7 @@ def show(
     async def view(services: Services, actor: Actor) -> Practitioner:
         return await services.practitioners.view(actor, PractitionerId(practitioner))
 
-    shown = _acting(email_of_caller, token, view, password_stdin=password_stdin)
+    shown = _acting(email_of_caller, token, view, password_stdin=password_stdin, code=code)
     if as_json_:
         typer.echo(as_json(shown))
     else:
@@ -156,6 +159,7 @@ def change(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
 ) -> None:
     """Change what is given, and nothing else. Whoever is not active stays in the care teams they are in."""
 
@@ -177,7 +181,7 @@ def change(
         known = await services.practitioners.view(actor, PractitionerId(practitioner))
         return await services.practitioners.change(actor, known.id, edited, version=known.version)
 
-    saved = _acting(email_of_caller, token, save, password_stdin=password_stdin)
+    saved = _acting(email_of_caller, token, save, password_stdin=password_stdin, code=code)
     note(f"{saved.name} is at version {saved.version}.")
 
 
@@ -188,6 +192,7 @@ def caseload(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     as_json_: Json = False,
 ) -> None:
     """Count the patients a practitioner cares for, of those you may see."""
@@ -195,7 +200,7 @@ def caseload(
     async def count(services: Services, actor: Actor) -> Caseload:
         return await services.practitioners.caseload(actor, PractitionerId(practitioner))
 
-    counted = _acting(email_of_caller, token, count, password_stdin=password_stdin)
+    counted = _acting(email_of_caller, token, count, password_stdin=password_stdin, code=code)
     if as_json_:
         counts = {status.value: number for status, number in counted.counts.items()}
         typer.echo(as_json({"practitioner": counted.practitioner, "total": counted.total, "counts": counts}))
@@ -210,11 +215,11 @@ def caseload(
 
 
 def _acting(
-    email: str, token: str, act: Callable[[Services, Actor], Awaitable[Result]], *, password_stdin: bool
+    email: str, token: str, act: Callable[[Services, Actor], Awaitable[Result]], *, password_stdin: bool, code: str
 ) -> Result:
     """Act as whoever logs in, or as the operator if nobody does."""
     settings = read_settings()
-    who = caller(email, token, password_stdin=password_stdin) if email or token else None
+    who = caller(email, token, password_stdin=password_stdin, code=code) if email or token else None
 
     async def run(services: Services) -> Result:
         async with _actor(services, who) as actor:

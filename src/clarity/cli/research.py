@@ -8,7 +8,7 @@ from rich.table import Table
 
 from clarity.application.pages import MAX_PAGE, Page
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
@@ -34,12 +34,13 @@ def list_(
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
+    code: Code = "",
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 25,
     as_json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table to read.")] = False,
 ) -> None:
     """List the patients, de-identified, in the order of their pseudonyms."""
     settings = read_settings()
-    who = caller(email_of_caller, token, password_stdin=password_stdin)
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
     async def look(services: Services) -> Page[ResearchSubject]:
         async with logged_in(services, who) as actor:

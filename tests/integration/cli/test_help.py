@@ -3,10 +3,14 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from clarity.cli.accounts import ROLES
+from clarity.cli.app import app
 from clarity.cli.endings import MEANING, Status
 from clarity.domain.access import Role
 from tests.shells import Terminal
@@ -56,3 +60,21 @@ def test_the_version_is_told(terminal: Terminal) -> None:
 
 def test_the_roles_named_are_all_that_accounts_can_have() -> None:
     assert {Role.titled(title) for title in ROLES} == set(Role) - {Role.SYSTEM, Role.NOBODY}
+
+
+def test_whoever_logs_in_for_a_command_can_give_a_code_with_it() -> None:
+    options = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands(get_command(app), "clarity")
+    }
+    with_log_in = {name for name, given in options.items() if "--as" in given}
+    assert with_log_in >= {"clarity patient find", "clarity consent add", "clarity me enrol"}
+    assert not {name for name in with_log_in if "--code" not in options[name]}
+
+
+def commands(known: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Return every command below one that Click knows, by its whole name."""
+    if not hasattr(known, "commands"):
+        yield name, known
+    for word, below in getattr(known, "commands", {}).items():
+        yield from commands(below, f"{name} {word}")
