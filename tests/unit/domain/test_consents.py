@@ -89,9 +89,10 @@ def test_a_register_keeps_what_was_withdrawn() -> None:
         register.consent(a_consent().id)
 
 
-def test_a_register_has_an_end() -> None:
-    with pytest.raises(Invalid, match="consents"):
-        ConsentRegister(patient=PatientId(new_id()), consents=tuple(a_consent() for _ in range(101)))
+def test_a_register_ends_with_the_five_hundredth_consent() -> None:
+    register = ConsentRegister(patient=PatientId(new_id()), consents=tuple(a_consent() for _ in range(500)))
+    with pytest.raises(Invalid, match="consents: must have at most 500"):
+        register.with_new(a_consent())
 
 
 def test_nothing_of_a_consent_is_in_its_repr() -> None:

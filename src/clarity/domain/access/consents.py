@@ -15,6 +15,10 @@ from clarity.domain.values import Confidential, allow_text, require_few, require
 PART2_NOTICE: Final = "42 CFR part 2 prohibits unauthorized use or disclosure of these records."
 """The statement that goes with each disclosure, in the wording of the rule itself (42 CFR 2.32(a)(2), 89 FR 12472)."""
 
+# Those withdrawn and expired are kept too, so the limit must outlast decades of renewals. The register is opened as a
+# whole with each record that a label keeps back: 500 consents of ordinary length stay below a megabyte.
+MOST_CONSENTS: Final = 500
+
 _CONSENTABLE = frozenset({Label.PART2, Label.PSYCHOTHERAPY})
 
 
@@ -123,7 +127,7 @@ class ConsentRegister(Confidential):
 
     def __post_init__(self) -> None:
         """Raise `Invalid` if there are too many."""
-        require_few("consents", self.consents)
+        require_few("consents", self.consents, at_most=MOST_CONSENTS)
 
     def consent(self, consent: ConsentId) -> Consent:
         """Return one of them. Raises `NotFound` if it is not the patient's."""
