@@ -168,6 +168,36 @@ async def test_an_imported_npi_may_stay_as_it_came_whatever_else_changes(
     assert typed.npi == VALID_NPI
 
 
+@pytest.mark.parametrize("typed", ["zzz", "2084p0800x", "2084P0800X1", "101YA040", "2084 P800X"])
+async def test_a_typed_code_of_the_provider_taxonomy_has_to_be_one(
+    practice: Practice, practitioners: PractitionerService, typed: str
+) -> None:
+    wrong = Concept(codings=(Coding(system=PROVIDER_TAXONOMY, code=typed),))
+    with pytest.raises(Invalid) as raised:
+        await practitioners.register(ADMINISTRATOR, replace(a_practitioner(), specialty=wrong))
+    assert raised.value.field == "specialty.codings.0.code"
+    assert typed not in str(raised.value)
+    known = await practice.employed(replace(a_practitioner(), specialty=PSYCHIATRY))
+    with pytest.raises(Invalid):
+        await practitioners.change(ADMINISTRATOR, known.id, lambda one: replace(one, specialty=wrong), version=1)
+    assert await practitioners.view(ADMINISTRATOR, known.id) == known
+
+
+async def test_codes_of_other_systems_and_imported_ones_stay_as_they_came(
+    practice: Practice, practitioners: PractitionerService
+) -> None:
+    local = Concept(codings=(Coding(system="https://clinic.example/specialties", code="psy"),))
+    registered = await practitioners.register(ADMINISTRATOR, replace(a_practitioner(), specialty=local))
+    assert registered.specialty == local
+    imported = Concept(codings=(Coding(system=PROVIDER_TAXONOMY, code="zzz"),))
+    known = await practice.employed(replace(a_practitioner(), specialty=imported))
+    reworded = replace(imported, text="Psychiatry")
+    changed = await practitioners.change(
+        ADMINISTRATOR, known.id, lambda one: replace(one, specialty=reworded), version=1
+    )
+    assert changed.specialty == reworded
+
+
 async def test_an_npi_belongs_to_one_practitioner(practice: Practice, practitioners: PractitionerService) -> None:
     known = await practice.employed(a_practitioner(npi="123-456-7893"))
     other = await practitioners.register(ADMINISTRATOR, a_practitioner(npi=ANOTHER_NPI))

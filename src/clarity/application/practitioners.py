@@ -24,7 +24,7 @@ from clarity.domain.errors import NotFound, ReusedKey, StaleWrite
 from clarity.domain.identifiers import typed_npi
 from clarity.domain.ids import PractitionerId
 from clarity.domain.patients import PatientStatus
-from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQuery
+from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQuery, check_typed_specialty
 from clarity.domain.records import Resource
 
 _COUNTED = tuple(status for status in PatientStatus if status is not PatientStatus.DELETED)
@@ -62,7 +62,7 @@ class PractitionerService:
         """Register a practitioner and return them as version 1.
 
         With `repeat`, a request that comes again finds what the first one made. Raises `Invalid` for an NPI that was
-        never issued, `DuplicateNpi` for one that a practitioner has.
+        never issued or a specialty whose code cannot be one, `DuplicateNpi` for an NPI that a practitioner has.
         """
         async with self.begin() as work:
             if repeat and (answered := await self._answered(work, actor, repeat)):
@@ -73,6 +73,7 @@ class PractitionerService:
                 # Before the practitioner: the same request arriving twice at once must collide here, not on its NPI.
                 answer = Answered(record=practitioner.id, version=1)
                 await work.idempotency_keys.add(actor.id, repeat.key, repeat.request, answer)
+            check_typed_specialty(practitioner.specialty)
             return await work.practitioners.add(await _with_claimed_npi(work, practitioner))
 
     @retrying
@@ -87,8 +88,8 @@ class PractitionerService:
         """Let `edit` change a practitioner, and return the outcome.
 
         An edit that changes nothing makes no new version, and where somebody came from is not changed by any. Raises
-        `NotFound`, `StaleWrite` unless the record is at `version`, and as `register` does for an NPI that is new to
-        it: one that was imported may stay as it came.
+        `NotFound`, `StaleWrite` unless the record is at `version`, and as `register` does for an NPI or a code
+        that is new to it: what was imported may stay as it came.
         """
         async with self.begin() as work:
             self._attempt(work, actor, Action.CHANGE, practitioner_id)
@@ -96,6 +97,7 @@ class PractitionerService:
             if practitioner.version != version:
                 raise StaleWrite
             edited = replace(edit(practitioner), id=practitioner.id, version=version, sources=practitioner.sources)
+            check_typed_specialty(edited.specialty, practitioner.specialty)
             if edited.npi != practitioner.npi:
                 edited = await _with_claimed_npi(work, edited)
             return practitioner if edited == practitioner else await work.practitioners.save(edited)

@@ -1,5 +1,6 @@
 """Practitioners: those who care for patients, whether or not they have an account here."""
 
+import re
 from dataclasses import dataclass, field
 
 from clarity.domain.errors import Invalid
@@ -49,6 +50,21 @@ class Practitioner:
         if self.npi:
             found.add(IndexTerm(IndexKind.NPI, self.npi))
         return frozenset(found)
+
+
+def check_typed_specialty(specialty: Concept | None, known: Concept | None = None) -> None:
+    """Raise `Invalid` if somebody typed a code of the provider taxonomy that cannot be one.
+
+    Its codes have ten digits and capital letters (NUCC). Those that are `known` may stay as they came.
+    """
+    kept = {(coding.system, coding.code) for coding in known.codings} if known is not None else set()
+    for position, coding in enumerate(specialty.codings if specialty is not None else ()):
+        new = coding.system == PROVIDER_TAXONOMY and coding.code and (coding.system, coding.code) not in kept
+        if new and not re.fullmatch(r"[0-9A-Z]{10}", coding.code):
+            raise Invalid(
+                f"specialty.codings.{position}.code",
+                "a code of the NUCC provider taxonomy has ten digits and capital letters, like 2084P0800X",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
