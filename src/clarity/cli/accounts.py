@@ -181,7 +181,7 @@ def show(
     if as_json_:
         typer.echo(as_json(account))
     else:
-        results().print(_table([account]))
+        results().print(_sheet(account))
 
 
 @app.command()
@@ -286,6 +286,23 @@ def _table(accounts: list[Account]) -> Table:
         status = usual if account.status is AccountStatus.ACTIVE else str(account.status)
         table.add_row(account.email, account.name, account.role.title, status, str(_link(account) or ""))
     return table
+
+
+def _sheet(account: Account) -> Table:
+    sheet = Table.grid(padding=(0, 2))
+    sheet.add_column(style="dim", no_wrap=True)
+    sheet.add_column(overflow="fold")
+    sheet.add_row("E-mail", account.email)
+    sheet.add_row("Name", account.name)
+    sheet.add_row("Role", account.role.title)
+    sheet.add_row("Status", str(account.status))
+    if account.machine:
+        sheet.add_row("Machine", "yes: nobody logs in to it; it acts by its credentials")
+    if account.practitioner is not None:
+        sheet.add_row("Practitioner", str(account.practitioner))
+    if account.patient is not None:
+        sheet.add_row("Patient", str(account.patient))
+    return sheet
 
 
 def _link(account: Account) -> UUID | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import typer
@@ -163,7 +163,10 @@ clarity patient label 0199a0c2-... part2 --lose-sight --as clinician@demo.exampl
 def label(
     *,
     patient: Annotated[UUID, typer.Argument(help="The id of the record, as `clarity patient find` prints it.")],
-    value: Annotated[Label, typer.Argument(metavar="LABEL", help="normal, restricted, or part2 (42 CFR Part 2).")],
+    value: Annotated[
+        Literal["normal", "restricted", "part2"],  # only notes are psychotherapy notes
+        typer.Argument(metavar="LABEL", help="normal, restricted, or part2 (42 CFR Part 2)."),
+    ],
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
@@ -179,7 +182,9 @@ def label(
     async def relabel(services: Services) -> int:
         async with logged_in(services, who) as actor:
             seen = await services.patients.view(actor, PatientId(patient))
-            return await services.patients.relabel(actor, seen.id, value, version=seen.version, lose_sight=lose_sight)
+            return await services.patients.relabel(
+                actor, seen.id, Label(value), version=seen.version, lose_sight=lose_sight
+            )
 
     note(f"{patient} is {value} as of version {in_practice(settings, relabel)}.")
 

@@ -60,7 +60,10 @@ def ask_new_password() -> str:
 
 def read_line(what: str) -> str:
     """Read the next line of standard input."""
-    line = sys.stdin.readline().rstrip("\r\n")
+    line = sys.stdin.readline()
     if not line:
         raise typer.BadParameter(f"there is no terminal to ask for the {what} at, and no line on standard input")
-    return line
+    text = line.rstrip("\r\n")
+    if not text:
+        raise typer.BadParameter(f"the line of standard input for the {what} is empty")
+    return text

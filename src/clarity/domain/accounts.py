@@ -49,8 +49,10 @@ class Account:
         require_text("name", self.name, at_most=200)
         if self.role in {Role.SYSTEM, Role.NOBODY}:
             raise Invalid("role", "is not one for accounts")
-        if (self.practitioner is None) == (self.role in _LINKED_TO_PRACTITIONER):
-            raise Invalid("practitioner", "belongs to clinicians and nurses, who need it")
+        if self.practitioner is None and self.role in _LINKED_TO_PRACTITIONER:
+            raise Invalid("practitioner", "is needed for the account of a clinician or a nurse")
+        if self.practitioner is not None and self.role not in _LINKED_TO_PRACTITIONER:
+            raise Invalid("practitioner", "is only for the accounts of clinicians and nurses")
         if self.patient is None and self.role is Role.PATIENT:
             raise Invalid("patient", "is needed for a patient's account")
         if self.patient is not None and self.role not in _LINKED_TO_PATIENT:

@@ -11,6 +11,7 @@ from clarity.bootstrap import operator
 from clarity.cli.endings import Status
 from clarity.domain.access import OPERATOR, Action
 from clarity.domain.records import Resource
+from tests.builders import new_id
 from tests.shells import PASSWORD, Terminal, is_one_line
 
 
@@ -141,8 +142,25 @@ def test_a_machine_has_an_account_and_no_password(empty_practice: Terminal) -> N
     machine = ("account", "machine", "robot@example.org", "--role", "researcher", "--name", "Nightly report")
     assert empty_practice.run(*machine).status == Status.OK
     assert "machine" in empty_practice.run("account", "list").out
+    shown = [line.split() for line in empty_practice.run("account", "show", "robot@example.org").out.splitlines()]
+    assert ["Status", "active"] in shown
+    assert any(words[:2] == ["Machine", "yes:"] for words in shown)
     assert "There is no message" in empty_practice.run("outbox", "list").err
     assert empty_practice.run("account", "send-reset", "robot@example.org").status == Status.REFUSED
+
+
+def test_a_link_that_is_missing_and_one_too_many_are_told_apart(empty_practice: Terminal) -> None:
+    invite = ("account", "invite", "ada@example.org", "--name", "Ada")
+    missing = empty_practice.run(*invite, "--role", "clinician").err
+    wrong = empty_practice.run(*invite, "--role", "researcher", "--practitioner", str(new_id())).err
+    assert "practitioner: is needed for the account of a clinician or a nurse" in missing
+    assert "practitioner: is only for the accounts of clinicians and nurses" in wrong
+
+
+def test_an_empty_line_is_not_a_missing_one(empty_practice: Terminal) -> None:
+    reset = ("account", "reset-password", "ada@example.org", "--password-stdin")
+    assert "for the password is empty" in empty_practice.run(*reset, typed="\n").err
+    assert "no line on standard input" in empty_practice.run(*reset, typed="").err
 
 
 @pytest.mark.parametrize(

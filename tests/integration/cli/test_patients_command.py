@@ -139,3 +139,12 @@ def test_what_a_value_must_be_is_said_in_plain_words(practice: Terminal, option:
     ran = practice.as_("front-desk", "patient", "find", *option)
     assert ran.status == Status.USAGE
     assert f"Invalid value for {rule}" in ran.err
+
+
+def test_only_notes_are_offered_as_psychotherapy_notes(terminal: Terminal) -> None:
+    assert "psych" not in terminal.run("patient", "label", "--help").out
+    refused = terminal.run(
+        "patient", "label", "0199a0c2-0000-7000-8000-000000000000", "psychotherapy", "--as", "a@b.example"
+    )
+    assert refused.status == Status.USAGE
+    assert "is not one of" in refused.err
