@@ -39,7 +39,8 @@ _DESCRIPTION = """Clinical data for psychiatric care: patients, and who cares fo
 - **Lists** are pages: go on with `next_cursor` until it is null. `total` counts all that the caller may see.
 - **Changes** name the version they are meant for in `If-Match`; it came as `ETag`. 412 says that somebody was faster.
 - **Problems** are `application/problem+json` (RFC 9457). Compare `type`. Values that were sent are never repeated.
-- **404** means that there is none, or that it is not yours to see.
+- **404** means that there is none, or that it is not yours to see or to act on, whatever the reason. **403** is for
+  making new ones, for what the role has nothing to do with, and for a part of a change that it may not make.
 - Each answer has an `X-Request-Id`, by which those who run the service find it in the log.
 - A name that occurs twice in one JSON object counts with its last value.
 """
