@@ -265,6 +265,27 @@ REMOVALS = (
         "integration/test_scopes.py::test_the_author_of_a_record_is_who_made_it",
     ),
     Removal(
+        "What is absent costs what is refused does",
+        "persistence/records.py",
+        "self.rows.id == func.coalesce(asked, another)",
+        "self.rows.id == asked",
+        "integration/test_sealed_rows.py::test_asking_for_nobody_fetches_somebody_and_returns_nobody",
+    ),
+    Removal(
+        "Another record than was asked for is not returned",
+        "persistence/records.py",
+        "return record if row.id == row_id else None",
+        "return record",
+        "integration/test_sealed_rows.py::test_asking_for_nobody_fetches_somebody_and_returns_nobody",
+    ),
+    Removal(
+        "What takes longer for some is paced",
+        "application/pacing.py",
+        "        if pace:\n",
+        "        if False:\n",
+        "unit/application/test_pacing.py::test_what_is_paced_takes_the_pace_whatever_it_does",
+    ),
+    Removal(
         "To register a patient is to author nothing",
         "persistence/patients/tables.py",
         "    authored = False\n",

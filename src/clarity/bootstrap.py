@@ -192,6 +192,7 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             links=links,
             now=now,
             new_id=uuid7,
+            reset_pace=timedelta(milliseconds=100),
         ),
         outbox=OutboxService(begin=units.begin, reading=units.reading, postman=_postman(settings), now=now),
         sessions=SessionService(

@@ -21,6 +21,7 @@ from clarity.persistence.audit import AuditEventRow, append
 from clarity.persistence.engine import Database
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.keys import DataKeyRow
+from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.unit_of_work import SqlWork
 from clarity.security.keyring import Keyring
@@ -174,3 +175,18 @@ async def test_an_event_that_is_sent_again_is_kept_once_and_as_it_was(practice: 
     async with database.reading() as session:
         kept = await session.scalar(select(AuditEventRow.mac).where(AuditEventRow.id == event.id))
     assert kept != entries[0].mac
+
+
+async def test_asking_for_nobody_fetches_somebody_and_returns_nobody(
+    practice: Practice, database: Database, keyring: Keyring
+) -> None:
+    ada = await practice.stored(a_patient())
+    table, nobody = PatientTable(keyring, lambda: NOW), new_id()
+    async with database.reading() as session:
+        assert await table.find(session, nobody) is None
+        found = await table.find(session, ada.id)
+        assert found is not None
+        assert found.id == ada.id
+        # What was not found costs what was found does, so that nobody tells the two apart by their time.
+        assert (await session.execute(table.one, {"id": nobody})).one().id == ada.id
+        assert await table.find(session, nobody) is None

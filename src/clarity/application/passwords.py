@@ -2,8 +2,10 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from clarity.application.links import LinkSender
+from clarity.application.pacing import paced
 from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, Passwords, RateLimit
 from clarity.application.retry import retrying
 from clarity.application.second_factors import PASSWORDS_AGAIN
@@ -50,6 +52,7 @@ class PasswordService:
     links: LinkSender
     now: Clock
     new_id: NewId
+    reset_pace: timedelta = timedelta(0)
 
     async def change(self, actor: Actor, current: str, new: str) -> None:
         """Replace the password of `actor`, given the one they have (ASVS 5.0, 6.2.3). All other sessions end (7.4.3).
@@ -78,7 +81,8 @@ class PasswordService:
         than a few in an hour. Raises `TooMany` if this address asks too often.
         """
         await self._limit(Action.REQUEST_RESET, request, network_of(address), RESETS_FROM_ADDRESS)
-        await self._request_reset(email, request)
+        async with paced(self.reset_pace):
+            await self._request_reset(email, request)
 
     async def activate(self, token: str, password: str, *, request: RequestId, address: str) -> Account:
         """Let somebody who was invited log in from now on, with the password that they chose.

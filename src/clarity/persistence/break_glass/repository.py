@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, bindparam, func, select, update
+from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted
@@ -44,7 +44,7 @@ class BreakGlassTable(SealedTable[BreakGlass]):
     def __init__(self, keys: DataKeys, now: Clock) -> None:
         super().__init__(BreakGlassRow, BreakGlass, Resource.BREAK_GLASS, keys, outside=_OUTSIDE, now=now)
         self.fetched = self.fetched.add_columns(BreakGlassRow.expires_at, BreakGlassRow.closed_at)
-        self.one = self.fetched.where(BreakGlassRow.id == bindparam("id"))
+        self.one = self.of_id(self.fetched)
 
     def record_of(self, row: Any) -> SealedRecord:
         """Return a fetched row as a record still closed."""
@@ -91,10 +91,8 @@ class SqlBreakGlassRepository:
 
     async def get(self, glass: BreakGlassId) -> Sealed:
         """Fetch one by its id."""
-        row = (await self.session.execute(self.table.one, {"id": glass})).first()
-        if row is None:
-            return Sealed(resource=Resource.BREAK_GLASS, id=glass, patient=_NOBODY)
-        return self.table.record_of(row)
+        found = await self.table.find(self.session, glass)
+        return found or Sealed(resource=Resource.BREAK_GLASS, id=glass, patient=_NOBODY)
 
     async def find_page(
         self, scope: Scope, status: BreakGlassStatus | None, *, after: QueuePlace | None, at_most: int

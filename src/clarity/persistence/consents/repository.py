@@ -40,10 +40,9 @@ class SqlConsentRepository:
 
     async def get(self, patient: PatientId) -> Sealed:
         """Fetch a patient's register, by way of the patient: who reaches them may exist before it does."""
-        row = (await self.session.execute(self.patients.one, {"id": patient})).first()
-        if row is None:
+        record = await self.patients.find(self.session, patient)
+        if record is None:
             return Sealed(resource=Resource.CONSENT, id=patient, patient=patient)
-        record = self.patients.record_of(row)
         standing = record.standing and replace(record.standing, guarded=False)
         version = record.consents.version if record.consents is not None else 0
         return replace(record, resource=Resource.CONSENT, standing=standing, version=version)

@@ -4,8 +4,6 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam
-
 from clarity.domain.duplicates import Duplicate
 from clarity.domain.errors import CannotOpen
 from clarity.domain.ids import DuplicateId, PatientId
@@ -32,7 +30,7 @@ class DuplicateTable(SealedTable[Duplicate]):
     def __init__(self, keys: DataKeys) -> None:
         super().__init__(DuplicateRow, Duplicate, Resource.DUPLICATE, keys, outside=_OUTSIDE)
         self.fetched = self.fetched.add_columns(DuplicateRow.other_id)
-        self.one = self.fetched.where(DuplicateRow.id == bindparam("id"))
+        self.one = self.of_id(self.fetched)
 
     def record_of(self, row: Any) -> SealedRecord:
         """Return a fetched row as a record still closed."""

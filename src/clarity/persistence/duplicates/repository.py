@@ -40,10 +40,8 @@ class SqlDuplicateRepository:
 
     async def get(self, review: DuplicateId) -> Sealed:
         """Fetch one by its id."""
-        row = (await self.session.execute(self.table.one, {"id": review})).first()
-        if row is None:
-            return Sealed(resource=Resource.DUPLICATE, id=review, patient=NOBODY)
-        return self.table.record_of(row)
+        found = await self.table.find(self.session, review)
+        return found or Sealed(resource=Resource.DUPLICATE, id=review, patient=NOBODY)
 
     async def find_page(
         self, scope: Scope, status: DuplicateStatus, *, after: DuplicateId | None, at_most: int

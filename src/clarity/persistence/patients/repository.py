@@ -54,10 +54,8 @@ class SqlPatientRepository:
 
     async def get(self, patient: PatientId) -> Sealed:
         """Fetch one record by its id."""
-        row = (await self.session.execute(self.table.one, {"id": patient})).first()
-        if row is None:
-            return Sealed(resource=Resource.PATIENT, id=patient, patient=patient)
-        return self.table.record_of(row)
+        found = await self.table.find(self.session, patient)
+        return found or Sealed(resource=Resource.PATIENT, id=patient, patient=patient)
 
     async def get_many(self, patients: Sequence[PatientId]) -> list[Sealed]:
         """Fetch the records that exist among `patients`, in their order."""
