@@ -52,7 +52,9 @@ def test_folding_does_not_depend_on_how_the_text_was_composed(text: str) -> None
     assert fold(unicodedata.normalize("NFD", text)) == fold(unicodedata.normalize("NFC", text))
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=200), st.data())
+@given(
+    st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=200), st.data()
+)
 def test_every_fragment_of_a_name_finds_it(family: str, data: st.DataObject) -> None:
     folded = fold(family)
     if not folded:
