@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -84,9 +85,9 @@ def team_of(actor: Actor) -> frozenset[PractitionerId]:
     return frozenset({actor.practitioner})
 
 
-async def discharged(practice: Practice, **about: object) -> Patient:
+async def discharged(practice: Practice, **about: Any) -> Patient:
     """Return a stored patient whose care ended long ago, and whose record was changed at `NOW`."""
-    return await practice.stored(a_patient(discharged=date(2020, 5, 1), **about))  # type: ignore[arg-type]
+    return await practice.stored(a_patient(discharged=date(2020, 5, 1), **about))
 
 
 async def test_a_patient_is_discharged_and_taken_back(practice: Practice, life: LifeService, anna: Actor) -> None:
@@ -350,9 +351,9 @@ async def test_what_a_deleted_record_was_called_by_is_free_and_where_it_came_fro
 )
 @pytest.mark.parametrize("role", [Role.ADMINISTRATOR, Role.COMPLIANCE_OFFICER, Role.SYSTEM])
 async def test_what_has_to_be_kept_is_not_deleted(
-    practice: Practice, life: LifeService, role: Role, about: dict[str, object], told: str
+    practice: Practice, life: LifeService, role: Role, about: dict[str, Any], told: str
 ) -> None:
-    ada = await practice.stored(a_patient(**about))  # type: ignore[arg-type]
+    ada = await practice.stored(a_patient(**about))
     with pytest.raises(Retained, match=told):
         await life.delete(an_actor(role), ada.id, "asked to")
     event = (await practice.events())[-1]

@@ -21,8 +21,8 @@ from clarity.application.ports import (
 )
 from clarity.application.retry import retrying
 from clarity.application.sessions import REFUSALS_TOLD, network_of
-from clarity.domain.access import ANONYMOUS, USUAL_PURPOSE, Action, Actor, Reason, Role
-from clarity.domain.accounts import Account, AccountStatus
+from clarity.domain.access import Action, Actor, Reason, nobody
+from clarity.domain.accounts import Account, AccountStatus, actor_of
 from clarity.domain.audit import Attempt
 from clarity.domain.credentials import MachineCredential, grantable, read_scopes
 from clarity.domain.errors import Conflict, StaleWrite, TooMany, Transient, Unauthenticated
@@ -138,15 +138,7 @@ class CredentialService:
             await self._refuse(reason, request, address, found)
             raise Unauthenticated
         credential, account = found
-        return Actor(
-            id=account.id,
-            role=account.role,
-            request=request,
-            purpose=USUAL_PURPOSE[account.role],
-            practitioner=account.practitioner,
-            patient=account.patient,
-            only=credential.scopes & grantable(account.role),
-        )
+        return actor_of(account, request, only=credential.scopes & grantable(account.role))
 
     def _lapse(self, credential: MachineCredential, account: Account) -> Reason:
         """Return why a credential does not hold now, or `Reason.NONE`."""
@@ -172,8 +164,7 @@ class CredentialService:
     async def _record(
         self, reason: Reason, request: RequestId, found: tuple[MachineCredential, Account] | None
     ) -> None:
-        nobody = Actor(id=ANONYMOUS, role=Role.NOBODY, request=request, purpose=USUAL_PURPOSE[Role.NOBODY])
-        attempt = Attempt(actor=nobody, action=Action.LOG_IN, at=self.now(), resource=Resource.CREDENTIAL)
+        attempt = Attempt(actor=nobody(request), action=Action.LOG_IN, at=self.now(), resource=Resource.CREDENTIAL)
         if found is not None:
             credential, account = found
             attempt.ids, attempt.patient = (credential.id,), account.patient

@@ -10,8 +10,8 @@ from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, Pas
 from clarity.application.retry import retrying
 from clarity.application.second_factors import PASSWORDS_AGAIN
 from clarity.application.sessions import REFUSALS_TOLD, network_of, typed_email
-from clarity.domain.access import ANONYMOUS, USUAL_PURPOSE, Action, Actor, Reason, Role, right_to
-from clarity.domain.accounts import Account, AccountStatus, Credentials
+from clarity.domain.access import Action, Actor, Reason, nobody, right_to
+from clarity.domain.accounts import Account, AccountStatus, Credentials, actor_of
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import (
     DeadLink,
@@ -115,7 +115,7 @@ class PasswordService:
     async def _request_reset(self, email: str, request: RequestId) -> None:
         async with self.begin() as work:
             found = await work.accounts.find_by_email(email)
-            attempt = work.note(self._attempt(_nobody(request), Action.REQUEST_RESET, None))
+            attempt = work.note(self._attempt(nobody(request), Action.REQUEST_RESET, None))
             reason = await self._refusal(found, email)
             # To an account that nobody has, the link is sent with the same statements, which store nothing. The event
             # names it, too: an event with no id is written sooner.
@@ -150,7 +150,7 @@ class PasswordService:
         reason = self._lapse(link, account, purpose)
         if link is None or account is None or reason is not Reason.NONE:
             async with self.reading() as work:
-                work.note(self._attempt(_nobody(request), action, account)).refuse(reason)
+                work.note(self._attempt(nobody(request), action, account)).refuse(reason)
             raise DeadLink
         self.passwords.check_strength(password, (account.email, account.name))
         return await self._spend(link, account, await self.passwords.hash(password), request)
@@ -167,11 +167,11 @@ class PasswordService:
     @retrying
     async def _spend(self, link: Link, account: Account, password_hash: str, request: RequestId) -> Account:
         async with self.begin() as work:
-            attempt = work.note(self._attempt(_holder(account, request), _ACTIONS[link.purpose], account))
+            attempt = work.note(self._attempt(actor_of(account, request), _ACTIONS[link.purpose], account))
             try:
                 await work.links.spend(link, attempt.at)
             except StaleWrite:
-                attempt.actor = _nobody(request)
+                attempt.actor = nobody(request)
                 attempt.refuse(Reason.REPLAYED)
                 raise DeadLink from None
             try:
@@ -193,7 +193,7 @@ class PasswordService:
             with suppress(TooMany):
                 await self.limits.hit(REFUSALS_TOLD, network)
                 async with self.reading() as work:
-                    work.note(self._attempt(_nobody(request), action, None)).refuse(Reason.TOO_MANY)
+                    work.note(self._attempt(nobody(request), action, None)).refuse(Reason.TOO_MANY)
             raise
 
     async def _limit_own(self, actor: Actor) -> None:
@@ -217,18 +217,3 @@ class PasswordService:
         if account is not None:
             attempt.ids, attempt.patient = (account.id,), account.patient
         return attempt
-
-
-def _nobody(request: RequestId) -> Actor:
-    return Actor(id=ANONYMOUS, role=Role.NOBODY, request=request, purpose=USUAL_PURPOSE[Role.NOBODY])
-
-
-def _holder(account: Account, request: RequestId) -> Actor:
-    return Actor(
-        id=account.id,
-        role=account.role,
-        request=request,
-        purpose=USUAL_PURPOSE[account.role],
-        practitioner=account.practitioner,
-        patient=account.patient,
-    )

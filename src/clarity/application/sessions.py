@@ -18,8 +18,8 @@ from clarity.application.ports import (
 )
 from clarity.application.retry import retrying
 from clarity.application.second_factors import CODES_OF_ACCOUNT, Proof, proof_of
-from clarity.domain.access import ANONYMOUS, POLICY, USUAL_PURPOSE, Action, Actor, Reason, Role
-from clarity.domain.accounts import Account, AccountStatus, Credentials, Session
+from clarity.domain.access import POLICY, Action, Actor, Reason, nobody
+from clarity.domain.accounts import Account, AccountStatus, Credentials, Session, actor_of
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import (
     SecondFactorMissing,
@@ -161,7 +161,7 @@ class SessionService:
             raise Unauthenticated
         if not enrolling and self._too_weak(session, account):
             raise SecondFactorMissing
-        return _actor(account, session.id, request)
+        return actor_of(account, request, session=session.id)
 
     async def _limit(self, action: Action, request: RequestId, network: str, what: str, who: str) -> None:
         try:
@@ -215,7 +215,7 @@ class SessionService:
     async def _record(self, action: Action, request: RequestId, reason: Reason, account: Account | None) -> None:
         """Leave the event of a refusal."""
         async with self.reading() as work:
-            work.note(self._attempt(_nobody(request), action, account)).refuse(reason)
+            work.note(self._attempt(nobody(request), action, account)).refuse(reason)
 
     @retrying
     async def _open(
@@ -239,12 +239,12 @@ class SessionService:
             client=client,
         )
         async with self.begin() as work:
-            attempt = work.note(self._attempt(_actor(account, session.id, request), Action.LOG_IN, account))
+            attempt = work.note(self._attempt(actor_of(account, request, session=session.id), Action.LOG_IN, account))
             if proof is not None:
                 try:
                     await proof.spend(work, attempt)
                 except WrongCredentials:
-                    attempt.actor = _nobody(request)
+                    attempt.actor = nobody(request)
                     raise
             if new_hash is None:
                 await work.accounts.hold(account)
@@ -258,14 +258,14 @@ class SessionService:
         """Replace the refresh token; raises `StaleWrite` if it was replaced or revoked meanwhile."""
         refresh_token = self._next_token(family)
         async with self.begin() as work:
-            attempt = work.note(self._attempt(_actor(account, session.id, request), Action.REFRESH, account))
+            attempt = work.note(self._attempt(actor_of(account, request, session=session.id), Action.REFRESH, account))
             await work.sessions.rotate(session, self.tokens.refresh_digest(refresh_token), attempt.at)
         return self._opened(session, account, refresh_token)
 
     @retrying
     async def _end_replayed(self, session: Session, account: Account, request: RequestId) -> None:
         async with self.begin() as work:
-            attempt = work.note(self._attempt(_nobody(request), Action.REFRESH, account))
+            attempt = work.note(self._attempt(nobody(request), Action.REFRESH, account))
             attempt.refuse(Reason.REPLAYED)
             await work.sessions.revoke(session.id, attempt.at)
 
@@ -293,22 +293,6 @@ def _standing(account: Account, action: Action) -> Reason:
         return Reason.DISABLED
     allowed = POLICY.right(account.role, Resource.ACCOUNT, action).exists
     return Reason.NONE if allowed else Reason.NO_SUCH_RIGHT
-
-
-def _nobody(request: RequestId) -> Actor:
-    return Actor(id=ANONYMOUS, role=Role.NOBODY, request=request, purpose=USUAL_PURPOSE[Role.NOBODY])
-
-
-def _actor(account: Account, session: SessionId, request: RequestId) -> Actor:
-    return Actor(
-        id=account.id,
-        role=account.role,
-        request=request,
-        purpose=USUAL_PURPOSE[account.role],
-        practitioner=account.practitioner,
-        patient=account.patient,
-        session=session,
-    )
 
 
 def _client(address: str, agent: str) -> str:

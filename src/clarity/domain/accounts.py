@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from clarity.domain.access import Reason, Role
+from clarity.domain.access import USUAL_PURPOSE, Action, Actor, Reason, Role
 from clarity.domain.errors import Invalid
-from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
+from clarity.domain.ids import AccountId, PatientId, PractitionerId, RequestId, SessionId
 from clarity.domain.people import Telecom, TelecomSystem
+from clarity.domain.records import Resource
 from clarity.domain.values import require_text
 
 _LINKED_TO_PRACTITIONER = (Role.CLINICIAN, Role.NURSE)
@@ -57,6 +58,26 @@ class Account:
             raise Invalid("patient", "is needed for a patient's account")
         if self.patient is not None and self.role not in _LINKED_TO_PATIENT:
             raise Invalid("patient", "belongs to patients and devices alone")
+
+
+def actor_of(
+    account: Account,
+    request: RequestId,
+    *,
+    session: SessionId | None = None,
+    only: frozenset[tuple[Resource, Action]] | None = None,
+) -> Actor:
+    """Return who acts in a request for an account: in its role and with its links, for the usual purpose."""
+    return Actor(
+        id=account.id,
+        role=account.role,
+        request=request,
+        purpose=USUAL_PURPOSE[account.role],
+        practitioner=account.practitioner,
+        patient=account.patient,
+        session=session,
+        only=only,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from clarity.domain.access.actors import (
     Reason,
     Relation,
     Role,
+    nobody,
 )
 from clarity.domain.access.consents import PART2_NOTICE, Consent, ConsentRegister
 from clarity.domain.access.decisions import (
@@ -52,6 +53,7 @@ __all__ = [
     "Rule",
     "Scope",
     "decide",
+    "nobody",
     "relations_of",
     "right_to",
     "scope_of",

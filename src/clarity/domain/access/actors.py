@@ -175,3 +175,8 @@ OPERATOR = UUID(int=1)
 
 SENDER = UUID(int=2)
 """The system actor that sends what waits in the outbox."""
+
+
+def nobody(request: RequestId) -> Actor:
+    """Return whoever is not logged in, or failed to, in one request."""
+    return Actor(id=ANONYMOUS, role=Role.NOBODY, request=request, purpose=USUAL_PURPOSE[Role.NOBODY])
