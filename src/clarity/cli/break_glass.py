@@ -14,8 +14,8 @@ from rich.text import Text
 from clarity.application.break_glass import Report
 from clarity.application.pages import MAX_PAGE, Page
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, caller, logged_in
-from clarity.cli.practice import in_practice, read_settings
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, as_caller, caller
+from clarity.cli.practice import read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import ask_secret, note, results
 from clarity.domain.access import Actor
@@ -68,11 +68,10 @@ def open_(
     meant = PatientId(patient) if patient is not None else Identifier.mrn(number, mrn_system)
     stated = ask_secret("Reason") if reason == "-" else reason
 
-    async def break_it(services: Services) -> Report:
-        async with logged_in(services, who) as actor:
-            return await services.break_glass.open(actor, meant, stated, minutes=minutes, affiliation=affiliation)
+    async def break_it(services: Services, actor: Actor) -> Report:
+        return await services.break_glass.open(actor, meant, stated, minutes=minutes, affiliation=affiliation)
 
-    report = in_practice(settings, break_it)
+    report = as_caller(settings, who, break_it)
     if as_json_:
         typer.echo(as_json(_plain(report)))
         return
@@ -102,11 +101,10 @@ def queue(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def look(services: Services) -> Page[Report]:
-        async with logged_in(services, who) as actor:
-            return await _pages(services, actor, status, limit)
+    async def look(services: Services, actor: Actor) -> Page[Report]:
+        return await _pages(services, actor, status, limit)
 
-    found = in_practice(settings, look)
+    found = as_caller(settings, who, look)
     if as_json_:
         total = {"count": found.count, "exact": found.exact}
         typer.echo(as_json({"items": [_plain(report) for report in found.items], "total": total}))
@@ -131,11 +129,10 @@ def show(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def look(services: Services) -> Report:
-        async with logged_in(services, who) as actor:
-            return await services.break_glass.view(actor, BreakGlassId(glass))
+    async def look(services: Services, actor: Actor) -> Report:
+        return await services.break_glass.view(actor, BreakGlassId(glass))
 
-    report = in_practice(settings, look)
+    report = as_caller(settings, who, look)
     if as_json_:
         typer.echo(as_json(_plain(report)))
     else:
@@ -155,11 +152,10 @@ def close(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def end(services: Services) -> Report:
-        async with logged_in(services, who) as actor:
-            return await services.break_glass.close(actor, BreakGlassId(glass))
+    async def end(services: Services, actor: Actor) -> Report:
+        return await services.break_glass.close(actor, BreakGlassId(glass))
 
-    note(f"Closed at {_told(in_practice(settings, end).glass.ends_at, settings.practice_time_zone)}.")
+    note(f"Closed at {_told(as_caller(settings, who, end).glass.ends_at, settings.practice_time_zone)}.")
 
 
 @app.command(
@@ -184,11 +180,10 @@ def review(
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
     stated = ask_secret("Note") if why == "-" else why
 
-    async def judge(services: Services) -> Report:
-        async with logged_in(services, who) as actor:
-            return await services.break_glass.review(actor, BreakGlassId(glass), outcome, stated)
+    async def judge(services: Services, actor: Actor) -> Report:
+        return await services.break_glass.review(actor, BreakGlassId(glass), outcome, stated)
 
-    in_practice(settings, judge)
+    as_caller(settings, who, judge)
     note(f"Reviewed: {outcome}.")
 
 

@@ -9,11 +9,11 @@ from rich import box
 from rich.table import Table
 
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, as_caller, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
-from clarity.domain.access import Consent, ConsentRegister, Purpose
+from clarity.domain.access import Actor, Consent, ConsentRegister, Purpose
 from clarity.domain.ids import ConsentId, PatientId, PractitionerId
 from clarity.domain.records import Label
 
@@ -148,11 +148,10 @@ def list_(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def look(services: Services) -> tuple[ConsentRegister, datetime]:
-        async with logged_in(services, who) as actor:
-            return await services.consents.list(actor, PatientId(patient)), services.now()
+    async def look(services: Services, actor: Actor) -> tuple[ConsentRegister, datetime]:
+        return await services.consents.list(actor, PatientId(patient)), services.now()
 
-    register, at = in_practice(settings, look)
+    register, at = as_caller(settings, who, look)
     if as_json_:
         typer.echo(as_json({"items": register.consents, "version": register.version}))
         return
@@ -181,12 +180,11 @@ def withdraw(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def take_back(services: Services) -> Consent:
-        async with logged_in(services, who) as actor:
-            withdrawn, _ = await services.consents.withdraw(actor, PatientId(patient), ConsentId(consent))
-            return withdrawn
+    async def take_back(services: Services, actor: Actor) -> Consent:
+        withdrawn, _ = await services.consents.withdraw(actor, PatientId(patient), ConsentId(consent))
+        return withdrawn
 
-    at = in_practice(settings, take_back).withdrawn_at
+    at = as_caller(settings, who, take_back).withdrawn_at
     if at is not None:
         note(f"Withdrawn at {at.astimezone(settings.practice_time_zone):%Y-%m-%d %H:%M:%S %Z}.")
 

@@ -12,8 +12,8 @@ from rich.text import Text
 from clarity.application.duplicates import Reviewed
 from clarity.application.pages import MAX_PAGE, Page
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
-from clarity.cli.practice import in_practice, read_settings
+from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, as_caller, caller
+from clarity.cli.practice import read_settings
 from clarity.cli.rendering import as_json, side_by_side
 from clarity.cli.terminal import ask_secret, note, results
 from clarity.domain.access import Actor
@@ -62,11 +62,10 @@ def list_(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def look(services: Services) -> Page[Duplicate]:
-        async with logged_in(services, who) as actor:
-            return await services.duplicates.list(actor, status, at_most=limit)
+    async def look(services: Services, actor: Actor) -> Page[Duplicate]:
+        return await services.duplicates.list(actor, status, at_most=limit)
 
-    found = in_practice(settings, look)
+    found = as_caller(settings, who, look)
     if as_json_:
         items = [_plain(review) for review in found.items]
         typer.echo(as_json({"items": items, "total": {"count": found.count, "exact": found.exact}}))
@@ -97,11 +96,10 @@ def show(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def look(services: Services) -> Reviewed:
-        async with logged_in(services, who) as actor:
-            return await services.duplicates.view(actor, DuplicateId(review))
+    async def look(services: Services, actor: Actor) -> Reviewed:
+        return await services.duplicates.view(actor, DuplicateId(review))
 
-    reviewed = in_practice(settings, look)
+    reviewed = as_caller(settings, who, look)
     if as_json_:
         compared = [{"field": _field(one.field), "likeness": one.likeness} for one in reviewed.compared]
         typer.echo(as_json({"review": _plain(reviewed.review), "records": reviewed.records, "compared": compared}))
@@ -185,11 +183,7 @@ def unmerge(
 
 
 def _decided(who: Caller, decide: Callable[[Services, Actor], Awaitable[Duplicate]]) -> None:
-    async def act(services: Services) -> Duplicate:
-        async with logged_in(services, who) as actor:
-            return await decide(services, actor)
-
-    note(_said(in_practice(read_settings(), act)))
+    note(_said(as_caller(read_settings(), who, decide)))
 
 
 def _stated(note_: str) -> str:

@@ -1,19 +1,23 @@
 """Who is asking: commands on patients serve whoever logs in, and nobody else."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clarity.application.services import Services
 from clarity.application.sessions import Opened
+from clarity.cli.practice import Result, in_practice
 from clarity.cli.terminal import ask_secret, read_line
 from clarity.domain.access import Actor
 from clarity.domain.errors import SecondFactorMissing, SecondFactorRequired, Unauthenticated
 from clarity.domain.ids import RequestId
+
+if TYPE_CHECKING:
+    from clarity.upkeep import Settings
 
 HERE = "127.0.0.1"
 _AGENT = "clarity command line"
@@ -94,6 +98,16 @@ async def logged_in(services: Services, who: Caller, *, enrolling: bool = False)
         yield await _bearer_of(services, opened.access_token, request, enrolling=enrolling)
     finally:
         await services.sessions.log_out(weakest)
+
+
+def as_caller(settings: "Settings", who: Caller, use_case: Callable[[Services, Actor], Awaitable[Result]]) -> Result:
+    """Open the practice, log in, run one use-case, log out and close; return what came of it."""
+
+    async def act(services: Services) -> Result:
+        async with logged_in(services, who) as actor:
+            return await use_case(services, actor)
+
+    return in_practice(settings, act)
 
 
 async def _opened(services: Services, who: Caller, request: RequestId) -> Opened:

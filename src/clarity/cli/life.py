@@ -13,7 +13,7 @@ from clarity.application.life import LifeService
 from clarity.application.pages import MAX_PAGE
 from clarity.application.ports import Held
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, as_caller, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
@@ -198,16 +198,15 @@ def holds(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def look(services: Services) -> list[Held]:
-        async with logged_in(services, who) as actor:
-            page = await services.life.holds(actor, at_most=MAX_PAGE)
-            found = [*page.items]
-            while page.next_cursor:
-                page = await services.life.holds(actor, cursor=page.next_cursor, at_most=MAX_PAGE)
-                found.extend(page.items)
-            return found
+    async def look(services: Services, actor: Actor) -> list[Held]:
+        page = await services.life.holds(actor, at_most=MAX_PAGE)
+        found = [*page.items]
+        while page.next_cursor:
+            page = await services.life.holds(actor, cursor=page.next_cursor, at_most=MAX_PAGE)
+            found.extend(page.items)
+        return found
 
-    found = in_practice(settings, look)
+    found = as_caller(settings, who, look)
     if as_json_:
         typer.echo(as_json({"items": [{"patient": held.patient, "hold": held.hold} for held in found]}))
         return
@@ -308,12 +307,11 @@ def _take(step: Step, patient: UUID, who: Caller) -> None:
     """Take a step in the life of a record, from the version that is seen now, and say where the patient stands."""
     settings = read_settings()
 
-    async def taken(services: Services) -> Patient:
-        async with logged_in(services, who) as actor:
-            seen = await services.patients.view(actor, PatientId(patient))
-            return await step(services.life, actor, seen)
+    async def taken(services: Services, actor: Actor) -> Patient:
+        seen = await services.patients.view(actor, PatientId(patient))
+        return await step(services.life, actor, seen)
 
-    after = in_practice(settings, taken)
+    after = as_caller(settings, who, taken)
     note(f"{patient} is {after.status} as of version {after.version}.")
 
 
@@ -321,8 +319,7 @@ def _do(use: Callable[[LifeService, Actor], Awaitable[None]], who: Caller) -> No
     """Do something to a record as it stands."""
     settings = read_settings()
 
-    async def done(services: Services) -> None:
-        async with logged_in(services, who) as actor:
-            await use(services.life, actor)
+    async def done(services: Services, actor: Actor) -> None:
+        await use(services.life, actor)
 
-    in_practice(settings, done)
+    as_caller(settings, who, done)

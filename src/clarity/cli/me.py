@@ -11,9 +11,10 @@ from rich.table import Table
 
 from clarity.application.second_factors import Enrolment
 from clarity.application.services import Services
-from clarity.cli.identity import HERE, AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import HERE, AsEmail, Caller, Code, PasswordFromStdin, Token, as_caller, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.terminal import ask_new_password, ask_secret, note, results
+from clarity.domain.access import Actor
 from clarity.domain.accounts import Session
 from clarity.domain.ids import RequestId, SessionId
 
@@ -58,11 +59,10 @@ def recovery_codes(
     """Get new recovery codes, given another code of your second factor. The old ones are good for nothing any more."""
     who = caller(email, token, password_stdin=password_stdin, code=code)
 
-    async def act(services: Services) -> tuple[str, ...]:
-        async with logged_in(services, who) as actor:
-            return await services.second_factors.renew_recovery_codes(actor, _another_code(who))
+    async def act(services: Services, actor: Actor) -> tuple[str, ...]:
+        return await services.second_factors.renew_recovery_codes(actor, _another_code(who))
 
-    _print_codes(in_practice(read_settings(), act))
+    _print_codes(as_caller(read_settings(), who, act))
     note("Keep these recovery codes: each is good once, without the device.")
 
 
@@ -73,11 +73,10 @@ def remove_second_factor(
     """Give your second factor up, given another code of it. All your other sessions end."""
     who = caller(email, token, password_stdin=password_stdin, code=code)
 
-    async def act(services: Services) -> None:
-        async with logged_in(services, who) as actor:
-            await services.second_factors.remove(actor, _another_code(who))
+    async def act(services: Services, actor: Actor) -> None:
+        await services.second_factors.remove(actor, _another_code(who))
 
-    in_practice(read_settings(), act)
+    as_caller(read_settings(), who, act)
     note("Your second factor is removed.")
 
 
@@ -93,11 +92,10 @@ def password(
     current = who.password or ask_secret("Password")
     new = ask_new_password()
 
-    async def act(services: Services) -> None:
-        async with logged_in(services, who) as actor:
-            await services.passwords.change(actor, current, new)
+    async def act(services: Services, actor: Actor) -> None:
+        await services.passwords.change(actor, current, new)
 
-    in_practice(read_settings(), act)
+    as_caller(read_settings(), who, act)
     note("Your password is changed.")
 
 
@@ -126,11 +124,10 @@ def sessions(
     settings = read_settings()
     who = caller(email, token, password_stdin=password_stdin, code=code)
 
-    async def act(services: Services) -> tuple[tuple[Session, ...], SessionId | None]:
-        async with logged_in(services, who) as actor:
-            return await services.open_sessions.list_own(actor), actor.session
+    async def act(services: Services, actor: Actor) -> tuple[tuple[Session, ...], SessionId | None]:
+        return await services.open_sessions.list_own(actor), actor.session
 
-    found, current = in_practice(settings, act)
+    found, current = as_caller(settings, who, act)
     results().print(sessions_table(found, settings.practice_time_zone, current))
 
 
@@ -149,14 +146,13 @@ def end_session(
     """End one of your sessions, or all of them."""
     who = caller(email, token, password_stdin=password_stdin, code=code)
 
-    async def act(services: Services) -> int:
-        async with logged_in(services, who) as actor:
-            if session is None:
-                return await services.open_sessions.end_others(actor)
-            await services.open_sessions.end_own(actor, SessionId(session))
-            return 1
+    async def act(services: Services, actor: Actor) -> int:
+        if session is None:
+            return await services.open_sessions.end_others(actor)
+        await services.open_sessions.end_own(actor, SessionId(session))
+        return 1
 
-    ended = in_practice(read_settings(), act)
+    ended = as_caller(read_settings(), who, act)
     note(f"Ended {ended} {'session' if ended == 1 else 'sessions'}.")
 
 

@@ -11,7 +11,7 @@ import typer
 from clarity.application.pages import MAX_PAGE, Page
 from clarity.application.ports import Revision
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, caller, logged_in
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, as_caller, caller, logged_in
 from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json, history_table, patient_page, patients_table
 from clarity.cli.terminal import ask_secret, note, results
@@ -99,11 +99,10 @@ def find(
         descending=descending,
     )
 
-    async def search(services: Services) -> Page[Patient]:
-        async with logged_in(services, who) as actor:
-            return await _pages(services, actor, query, limit)
+    async def search(services: Services, actor: Actor) -> Page[Patient]:
+        return await _pages(services, actor, query, limit)
 
-    found = in_practice(settings, search)
+    found = as_caller(settings, who, search)
     if as_json_:
         total = {"count": found.count, "exact": found.exact}
         typer.echo(as_json({"items": found.items, "total": total}))
@@ -179,14 +178,13 @@ def label(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def relabel(services: Services) -> int:
-        async with logged_in(services, who) as actor:
-            seen = await services.patients.view(actor, PatientId(patient))
-            return await services.patients.relabel(
-                actor, seen.id, Label(value), version=seen.version, lose_sight=lose_sight
-            )
+    async def relabel(services: Services, actor: Actor) -> int:
+        seen = await services.patients.view(actor, PatientId(patient))
+        return await services.patients.relabel(
+            actor, seen.id, Label(value), version=seen.version, lose_sight=lose_sight
+        )
 
-    note(f"{patient} is {value} as of version {in_practice(settings, relabel)}.")
+    note(f"{patient} is {value} as of version {as_caller(settings, who, relabel)}.")
 
 
 @dataclass(frozen=True, slots=True)

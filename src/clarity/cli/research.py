@@ -8,8 +8,8 @@ from rich.table import Table
 
 from clarity.application.pages import MAX_PAGE, Page
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, caller, logged_in
-from clarity.cli.practice import in_practice, read_settings
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, as_caller, caller
+from clarity.cli.practice import read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
 from clarity.domain.access import Actor
@@ -42,11 +42,10 @@ def list_(
     settings = read_settings()
     who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
 
-    async def look(services: Services) -> Page[ResearchSubject]:
-        async with logged_in(services, who) as actor:
-            return await _pages(services, actor, limit)
+    async def look(services: Services, actor: Actor) -> Page[ResearchSubject]:
+        return await _pages(services, actor, limit)
 
-    found = in_practice(settings, look)
+    found = as_caller(settings, who, look)
     if as_json_:
         typer.echo(as_json({"items": found.items, "total": {"count": found.count, "exact": found.exact}}))
         return
