@@ -4,6 +4,7 @@ import asyncio
 import pkgutil
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -31,7 +32,7 @@ async def run(options: EngineOptions, *statements: str) -> None:
 
 
 def add_row(connection: Connection) -> None:
-    connection.execute(insert(AuditSubjectRow).values(record_id=new_id(), event_id=new_id()))
+    connection.execute(insert(AuditSubjectRow).values(record_id=new_id(), event_id=new_id(), at=datetime.now(UTC)))
 
 
 @pytest.fixture

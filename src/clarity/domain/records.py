@@ -20,6 +20,8 @@ class Resource(IntEnum):
     DUPLICATE = 8
     RESEARCH_SUBJECT = 9
     MESSAGE = 10
+    AUDIT_EVENT = 11
+    DISCLOSURE = 12
 
     @property
     def title(self) -> str:

@@ -2,12 +2,14 @@
 
 from sqlalchemy import MetaData
 
+from clarity.persistence.access_reports import AccessReportRow
 from clarity.persistence.accounts import AccountRow, SessionRow
 from clarity.persistence.audit import AuditEventRow, AuditSubjectRow
 from clarity.persistence.break_glass.tables import BreakGlassRow
 from clarity.persistence.care_team import CareTeamRow
 from clarity.persistence.consents.tables import ConsentRow
 from clarity.persistence.credentials import CredentialRow
+from clarity.persistence.disclosures.tables import DisclosureEventRow, DisclosureRow
 from clarity.persistence.duplicates.tables import DuplicateRow
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.idempotency import IdempotencyKeyRow
@@ -39,6 +41,9 @@ TABLES: tuple[type[Base], ...] = (
     ConsentRow,
     BreakGlassRow,
     DuplicateRow,
+    DisclosureRow,
+    DisclosureEventRow,
+    AccessReportRow,
     IdempotencyKeyRow,
     *APPEND_ONLY,
 )

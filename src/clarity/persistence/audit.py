@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Insert, SmallInteger
+from sqlalchemy import CheckConstraint, Index, Insert, SmallInteger, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -30,6 +30,8 @@ class AuditEventRow(Base):
         CheckConstraint("length(leaf) = 32 AND length(mac) = 32", name="digests"),
         Index(None, "patient_id", "at"),
         Index(None, "actor_id", "at"),
+        # What went wrong or was refused is looked for by itself, and is little of all.
+        Index(None, "outcome", "at", postgresql_where=text("outcome <> 1"), sqlite_where=text("outcome <> 1")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -47,12 +49,17 @@ class AuditEventRow(Base):
 
 
 class AuditSubjectRow(Base):
-    """That an event is about a record among several, so that "who saw this patient" finds lists too."""
+    """That an event is about a record among several, so that "who saw this patient" finds lists too.
+
+    `at` is the event's own, so that the latest are found first.
+    """
 
     __tablename__ = "audit_subjects"
+    __table_args__ = (Index(None, "record_id", "at"),)
 
     record_id: Mapped[UUID] = mapped_column(primary_key=True)
     event_id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
 
 
 def _event_values(entry: Entry) -> dict[str, Any]:
@@ -85,7 +92,7 @@ async def append(session: AsyncSession | AsyncConnection, dialect: str, entries:
     if entries:
         await session.execute(insert(AuditEventRow), [_event_values(entry) for entry in entries])
     subjects = [
-        {"record_id": record, "event_id": entry.event.id}
+        {"record_id": record, "event_id": entry.event.id, "at": entry.event.at}
         for entry in entries
         if entry.event.patient is None
         for record in entry.event.ids

@@ -27,6 +27,7 @@ _TABLES = {
     "second_factors": 8,
     "credentials": 9,
     "outbox_messages": 10,
+    "disclosures": 11,
 }
 _COLUMNS = {
     ("patients", "sealed"): 1,
@@ -42,6 +43,7 @@ _COLUMNS = {
     ("credentials", "name"): 1,
     ("credentials", "scopes"): 2,
     ("outbox_messages", "content"): 1,
+    ("disclosures", "sealed"): 1,
 }
 
 

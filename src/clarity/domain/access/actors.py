@@ -97,6 +97,9 @@ class Action(IntEnum):
     WITHDRAW = 33
     VIEW_TOMBSTONE = 34
     LIST_LEGAL_HOLDS = 35
+    EXPORT = 36
+    ACCOUNT_FOR = 37
+    REPORT = 38
 
     @property
     def title(self) -> str:
@@ -175,6 +178,9 @@ OPERATOR = UUID(int=1)
 
 SENDER = UUID(int=2)
 """The system actor that sends what waits in the outbox."""
+
+WATCH = UUID(int=3)
+"""The system actor that looks through the trail for unusual access."""
 
 
 def nobody(request: RequestId) -> Actor:

@@ -25,6 +25,7 @@ _BY_CONSENT = "42 CFR 2.31 (consent), 2.32 (the notice that goes with the record
 _BY_CONSENT_OR_AUTHORISATION = f"{_BY_CONSENT}; 45 CFR 164.508(a)(2) (authorisation, for psychotherapy notes)"
 _BY_AUTHOR = "45 CFR 164.501 (psychotherapy notes are kept apart, by who wrote them); 42 CFR 2.12(c)(3)"
 _IN_EMERGENCY = "45 CFR 164.312(a)(2)(ii) (emergency access); 42 CFR 2.51 (medical emergencies)"
+_ACCOUNTING = "45 CFR 164.528 (accounting of disclosures)"
 _OF_THE_OWN = "45 CFR 164.524(a)(1)(i) (access, psychotherapy notes left out); 42 CFR 2.23 (no consent needed)"
 # Each by its name: of a new kind of record nobody has thought until it is written here.
 _KEPT_BESIDE_PATIENTS = (
@@ -37,6 +38,8 @@ _KEPT_BESIDE_PATIENTS = (
     Resource.DUPLICATE,
     Resource.RESEARCH_SUBJECT,
     Resource.MESSAGE,
+    Resource.AUDIT_EVENT,
+    Resource.DISCLOSURE,
 )
 _STAFF = (Role.ADMINISTRATOR, Role.CLINICIAN, Role.NURSE, Role.FRONT_DESK, Role.COMPLIANCE_OFFICER)
 _READ = frozenset({Action.VIEW, Action.LIST, Action.SEARCH})
@@ -173,6 +176,12 @@ _CARERS = tuple(
             actions=frozenset({Action.LIST, Action.REGISTER, Action.WITHDRAW}),
             relation=Relation.CARE_TEAM,
         ),
+        Rule(
+            role=role,
+            resource=Resource.DISCLOSURE,
+            actions=frozenset({Action.LIST, Action.REGISTER}),
+            relation=Relation.CARE_TEAM,
+        ),
     )
 )
 
@@ -230,6 +239,30 @@ _COMPLIANCE_OFFICER = (
         resource=Resource.BREAK_GLASS,
         actions=frozenset({Action.VIEW, Action.LIST, Action.REVIEW}),
         relation=Relation.ANYBODY,
+    ),
+    Rule(
+        role=Role.COMPLIANCE_OFFICER,
+        resource=Resource.AUDIT_EVENT,
+        actions=frozenset({Action.LIST, Action.EXPORT, Action.REPORT}),
+        relation=Relation.ANYBODY,
+        basis="45 CFR 164.308(a)(1)(ii)(D) (review of audit logs and access reports)",
+    ),
+    Rule(
+        role=Role.COMPLIANCE_OFFICER,
+        resource=Resource.DISCLOSURE,
+        actions=frozenset({Action.LIST, Action.REGISTER, Action.CHANGE, Action.REVIEW, Action.ACCOUNT_FOR}),
+        relation=Relation.ANYBODY,
+        basis=_ACCOUNTING,
+    ),
+    # An accounting is a letter, and names whom it is about.
+    Rule(
+        role=Role.COMPLIANCE_OFFICER,
+        resource=Resource.PATIENT,
+        actions=frozenset({Action.ACCOUNT_FOR}),
+        relation=Relation.ANYBODY,
+        labels=_ALL_BUT_PSYCHOTHERAPY,
+        fields=PatientField.NAMES,
+        basis=_ACCOUNTING,
     ),
 )
 
@@ -301,6 +334,22 @@ _OTHERS = (
         resource=Resource.CONSENT,
         actions=frozenset({Action.LIST, Action.REGISTER, Action.WITHDRAW}),
         relation=Relation.SELF,
+    ),
+    Rule(
+        role=Role.PATIENT,
+        resource=Resource.DISCLOSURE,
+        actions=frozenset({Action.ACCOUNT_FOR}),
+        relation=Relation.SELF,
+        basis=_ACCOUNTING,
+    ),
+    Rule(
+        role=Role.PATIENT,
+        resource=Resource.PATIENT,
+        actions=frozenset({Action.ACCOUNT_FOR}),
+        relation=Relation.SELF,
+        labels=_ALL_BUT_PSYCHOTHERAPY,
+        fields=PatientField.NAMES,
+        basis=_ACCOUNTING,
     ),
 )
 
