@@ -120,7 +120,8 @@ def machines(practice: Practice, keyring: Keyring) -> Machines:
 async def test_a_machine_acts_as_its_account_and_within_its_scopes(machines: Machines) -> None:
     practitioner = await machines.practice.employed(a_practitioner())
     account = await machines.account(Role.CLINICIAN, practitioner=practitioner.id)
-    actor = await machines.actor((await machines.issued(account, ["patient:view"])).text)
+    issued = await machines.issued(account, ["patient:view"])
+    actor = await machines.actor(issued.text)
     assert (actor.id, actor.role, actor.practitioner, actor.patient) == (
         account.id,
         Role.CLINICIAN,
@@ -128,6 +129,7 @@ async def test_a_machine_acts_as_its_account_and_within_its_scopes(machines: Mac
         None,
     )
     assert (actor.session, actor.purpose) == (None, Purpose.TREATMENT)
+    assert actor.operator == issued.credential.id.hex, "the trail must say which of its credentials a machine used"
     assert actor.only == frozenset({(Resource.PATIENT, Action.VIEW)})
     assert right_to(actor, Action.VIEW).exists
     assert not right_to(actor, Action.CHANGE).exists

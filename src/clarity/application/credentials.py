@@ -138,7 +138,9 @@ class CredentialService:
             await self._refuse(reason, request, address, found)
             raise Unauthenticated
         credential, account = found
-        return actor_of(account, request, only=credential.scopes & grantable(account.role))
+        scopes = credential.scopes & grantable(account.role)
+        # A machine may hold twenty credentials, and what one of them did is to be told from what the others did.
+        return actor_of(account, request, only=scopes, operator=credential.id.hex)
 
     def _lapse(self, credential: MachineCredential, account: Account) -> Reason:
         """Return why a credential does not hold now, or `Reason.NONE`."""

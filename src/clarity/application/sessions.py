@@ -149,7 +149,8 @@ class SessionService:
         Raises `SecondFactorMissing` if the session lacks one that the role needs, unless the caller is `enrolling`.
 
         Only the session is taken from the token. Everything else is read from the database, so that what was revoked,
-        disabled or changed is so with the next request. This tells who asks and shows nothing: it leaves no event.
+        disabled or changed is so with the next request. This tells who asks and shows nothing: it leaves no event, but
+        one a minute of a session that is too weak for what it tries.
         """
         claims = self.tokens.read(access_token, self.now())
         async with self.reading() as work:
@@ -160,8 +161,14 @@ class SessionService:
         if account.id != claims.account or self._lapse(session, account) is not Reason.NONE:
             raise Unauthenticated
         if not enrolling and self._too_weak(session, account):
+            await self._tell_of_weakness(account, request)
             raise SecondFactorMissing
         return actor_of(account, request, session=session.id)
+
+    async def _tell_of_weakness(self, account: Account, request: RequestId) -> None:
+        with suppress(TooMany):
+            await self.limits.hit(REFUSALS_TOLD, str(account.id))
+            await self._record(Action.LOG_IN, request, Reason.SECOND_FACTOR, account)
 
     async def _limit(self, action: Action, request: RequestId, network: str, what: str, who: str) -> None:
         try:

@@ -66,6 +66,7 @@ def actor_of(
     *,
     session: SessionId | None = None,
     only: frozenset[tuple[Resource, Action]] | None = None,
+    operator: str = "",
 ) -> Actor:
     """Return who acts in a request for an account: in its role and with its links, for the usual purpose."""
     return Actor(
@@ -77,6 +78,7 @@ def actor_of(
         patient=account.patient,
         session=session,
         only=only,
+        operator=operator,
     )
 
 

@@ -154,7 +154,8 @@ class Relation(StrEnum):
 class Actor:
     """Who acts in one request, in which role and for which purpose.
 
-    `id` is the account, or the permanent id of a system actor; then `operator` is the operating-system user.
+    `id` is the account, or the permanent id of a system actor. `operator` says who acts for it, where that is not the
+    account's one holder: the operating-system user for a system actor, the id of the credential for a machine.
     `session` is the log-in that the request came with. A request that came with a machine's credential has none, and
     may do no more than what the credential was made for: `only`, if that is not `None`.
     """
