@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text
 
 from clarity.application.second_factors import CODES_OF_ACCOUNT, PASSWORDS_AGAIN
-from clarity.application.sessions import Opened
+from clarity.application.sessions import REFUSALS_TOLD, Opened
 from clarity.domain.access import ANONYMOUS, Action, Reason, Role
 from clarity.domain.accounts import Account
 from clarity.domain.audit import AuditEvent, Outcome
@@ -363,6 +363,7 @@ async def test_where_a_second_factor_is_required_a_password_alone_leads_to_enrol
     door: FrontDoor, practice: Practice
 ) -> None:
     door.second_factor_required = True
+    door.limits.at_most[REFUSALS_TOLD] = 1
     opened = await door.logged_in(account := await door.employed(Role.FRONT_DESK))
     for _ in range(2):
         with pytest.raises(SecondFactorMissing):
