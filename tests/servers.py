@@ -24,68 +24,120 @@ _NOBODY = 65534
 _START_SECONDS = 20.0
 # Nothing that most tests write has to survive a loss of power.
 _FAST = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "wal_level": "minimal", "max_wal_senders": "0"}
-# The shell ends the server when its input ends, and that ends with the process that started it, however it dies.
-_LEASH = '"$@" & read _; kill -QUIT $!; wait $!'
+# The server is ended when its input ends, and that ends with the process that started it, however it dies.
+_LEASH = 'exec 3<&0; { read _ <&3; kill -QUIT $$; } & exec "$@" 3<&-'
+
+
+@dataclass(slots=True)
+class PostgresServer:
+    """A PostgreSQL server in a folder, which can be killed and started again on the same data.
+
+    It listens on a socket in its folder, and with a `port` on 127.0.0.1 too.
+    """
+
+    folder: Path
+    programs: Path
+    settings: Mapping[str, str]
+    user: Mapping[str, Any]
+    port: int = 0
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def data(self) -> Path:
+        """Where it keeps the databases."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """What it says, of all its starts."""
+        return self.folder / "log"
+
+    @property
+    def options(self) -> EngineOptions:
+        """How its superuser connects."""
+        place = f"@127.0.0.1:{self.port}/postgres" if self.port else f"@/postgres?host={self.folder}"
+        return EngineOptions(url=f"postgresql+asyncpg://postgres{place}", tls="disable" if self.port else None)
+
+    def initialise(self) -> None:
+        """Make the folder of the databases."""
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        command: list[str | Path] = [self.programs / "initdb", "-D", self.data, *options]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, **self.user)
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        network = {"listen_addresses": "127.0.0.1" if self.port else "", "port": str(self.port or 5432)}
+        chosen = {**_FAST, **network, "unix_socket_directories": str(self.folder), **self.settings}
+        options = [f"--{name}={value}" for name, value in chosen.items()]
+        deadline = time.monotonic() + _START_SECONDS
+        # Of a server that was killed, children may still be ending; until they have, PostgreSQL starts no other.
+        while not self._is_started(options):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"PostgreSQL did not start:\n{self.log.read_text()}")
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it as a crash does: nothing is written any more, and nobody is told."""
+        assert self._process is not None
+        self._process.kill()
+        self.stop()
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+    def _is_started(self, options: list[str]) -> bool:
+        """Start it and wait until it says in the last line of its status file that it takes connections."""
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _LEASH, "sh", self.programs / "postgres", "-D", self.data, *options],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,  # an interrupted test run still needs it to clean up
+                **self.user,
+            )
+        status, own = self.data / "postmaster.pid", str(self._process.pid)
+        deadline = time.monotonic() + _START_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            lines = status.read_text().split("\n") if status.exists() else [""]
+            if lines[0] == own and "".join(lines[1:]).rstrip().endswith("ready"):
+                return True
+            time.sleep(0.01)
+        self.stop()
+        return False
 
 
 @contextmanager
-def postgres_server(
-    settings: Mapping[str, str] | None = None, *, programs: Path | None = None
-) -> Iterator[EngineOptions]:
-    """Run a PostgreSQL server while the block runs, and yield how its superuser connects."""
+def postgres_files(
+    settings: Mapping[str, str] | None = None, *, programs: Path | None = None, port: int = 0
+) -> Iterator[PostgresServer]:
+    """Make a server that was not started yet; at the end it is stopped and its folder removed."""
     with tempfile.TemporaryDirectory(prefix="clarity-") as name:
         folder = Path(name)
         user: dict[str, Any] = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": ()}
             os.chown(folder, _NOBODY, _NOBODY)
-        programs = _runnable(programs or _bundled(), folder, user)
-        data = folder / "data"
-        initdb: list[str | Path] = [
-            programs / "initdb",
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "-N",
-        ]
-        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
-        chosen = {**_FAST, "listen_addresses": "", "unix_socket_directories": str(folder), **(settings or {})}
-        arguments: list[str | Path] = [
-            programs / "postgres",
-            "-D",
-            data,
-            *(f"--{name}={value}" for name, value in chosen.items()),
-        ]
-        with (folder / "log").open("w") as log:
-            server = subprocess.Popen(
-                ["/bin/sh", "-c", _LEASH, "sh", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                start_new_session=True,  # an interrupted test run still needs it to clean up
-                **user,
-            )
+        server = PostgresServer(folder, _runnable(programs or _bundled(), folder, user), settings or {}, user, port)
+        server.initialise()
         try:
-            _wait_for(data / "postmaster.pid", folder / "log")
-            yield EngineOptions(url=f"postgresql+asyncpg://postgres@/postgres?host={folder}")
+            yield server
         finally:
-            server.communicate()
+            server.stop()
 
 
-def _wait_for(status: Path, log: Path) -> None:
-    """Return when the server is ready for connections, which it says in the last line of its status file."""
-    deadline = time.monotonic() + _START_SECONDS
-    while not (status.exists() and status.read_text().rstrip().endswith("ready")):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"PostgreSQL did not start:\n{log.read_text()}")
-        time.sleep(0.01)
+@contextmanager
+def postgres_server(
+    settings: Mapping[str, str] | None = None, *, programs: Path | None = None, port: int = 0
+) -> Iterator[EngineOptions]:
+    """Run a PostgreSQL server while the block runs, and yield how its superuser connects."""
+    with postgres_files(settings, programs=programs, port=port) as server:
+        server.start()
+        yield server.options
 
 
 def _bundled() -> Path:
