@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import URL, Select, delete, func, insert, make_url, select, text, update
+from sqlalchemy import Select, delete, func, insert, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,6 +24,7 @@ from clarity.persistence.errors import translated
 from clarity.persistence.idempotency import IdempotencyKeyRow
 from clarity.persistence.tables import Base
 from tests.builders import new_id
+from tests.proxies import FaultProxy, proxied
 from tests.servers import opened
 
 COUNT: Select[int] = select(func.count()).select_from(IdempotencyKeyRow)
@@ -205,85 +206,33 @@ async def test_a_cancelled_statement_leaves_the_pool_as_it_was(postgresql_option
         assert await counted(database) == 0
 
 
-class Relay:
-    """Stands between the driver and the server, and can stop passing on what the server answers."""
-
-    def __init__(self, server: URL) -> None:
-        self._host = str(server.query.get("host") or server.host)
-        self._port = server.port or 5432
-        self._flowing: list[asyncio.Event] = []
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def silence(self) -> None:
-        """Let no connection that exists hear anything more; those made later do."""
-        for flowing in self._flowing:
-            flowing.clear()
-
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Connect a client to the server."""
-        to_server = (
-            asyncio.open_unix_connection(f"{self._host}/.s.PGSQL.{self._port}")
-            if self._host.startswith("/")
-            else asyncio.open_connection(self._host, self._port)
-        )
-        server_reader, server_writer = await to_server
-        asking, answering = asyncio.Event(), asyncio.Event()
-        self._flowing.append(answering)
-        for source, sink, flowing in ((reader, server_writer, asking), (server_reader, writer, answering)):
-            flowing.set()
-            self._tasks.append(asyncio.create_task(_pass_on(source, sink, flowing)))
-
-    async def aclose(self) -> None:
-        """End every connection."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
-    try:
-        while data := await source.read(65536):
-            await flowing.wait()
-            sink.write(data)
-    finally:
-        sink.close()
-
-
 @asynccontextmanager
-async def relayed(options: EngineOptions, folder: Path) -> AsyncIterator[tuple[Relay, Database]]:
-    """Open a database through a relay."""
-    url = make_url(options.url)
-    relay = Relay(url)
-    server = await asyncio.start_unix_server(relay.accept, folder / f".s.PGSQL.{url.port or 5432}")
-    through = url.set(query={"host": str(folder)}).render_as_string(hide_password=False)
-    try:
-        # A connection that the relay silenced is lost in any case; nobody shall wait for it.
-        async with asyncio.timeout(20), opened(replace(options, url=through, tls=None)) as database:
-            yield relay, database
-    finally:
-        server.close()
-        await relay.aclose()
+async def relayed(options: EngineOptions) -> AsyncIterator[tuple[FaultProxy, Database]]:
+    """Open a database through a proxy."""
+    # A connection that the proxy silenced is lost in any case; nobody shall wait for it.
+    async with proxied(options) as proxy, asyncio.timeout(20), opened(proxy.options) as database:
+        yield proxy, database
 
 
 async def test_a_connection_that_a_firewall_forgot_is_replaced_unnoticed(
-    postgresql_options: EngineOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql_options: EngineOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_IDLE_SECONDS", 0.0)
     monkeypatch.setattr(engine, "_PING_SECONDS", 0.1)
-    async with relayed(replace(postgresql_options, statement_timeout_ms=1000), tmp_path) as (relay, database):
+    async with relayed(replace(postgresql_options, statement_timeout_ms=1000)) as (proxy, database):
         assert await counted(database) == 0
-        relay.silence()
+        proxy.silence()
         assert await counted(database) == 0
 
 
 async def test_who_waits_for_a_server_that_went_silent_is_told_and_the_connection_dropped(
-    postgresql_options: EngineOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql_options: EngineOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_GRACE_SECONDS", 0.1)
     limited = replace(postgresql_options, statement_timeout_ms=100, pool_size=1, max_overflow=0)
-    async with relayed(limited, tmp_path) as (relay, database):
+    async with relayed(limited) as (proxy, database):
         assert await counted(database) == 0
-        relay.silence()
+        proxy.silence()
         with pytest.raises(Unavailable), translated():
             await counted(database)
         assert await counted(database) == 0
