@@ -33,7 +33,7 @@ from clarity.application.research import ResearchService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
-from clarity.audit.encoding import Notary, decode
+from clarity.audit.encoding import Examiner, Notary, decode
 from clarity.audit.trail import GroupCommitTrail
 from clarity.cache.rates import MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
@@ -118,7 +118,11 @@ def units_of_work(
         use_system_seal(dialect, keyring.system_vault())
     keys = AuditKeys(keyring)
     trail_tools = TrailTools(
-        certify=Notary(keys.mac).certify, decode=decode, query_mac=keys.query_mac, request_macs=keys.query_macs
+        certify=Notary(keys.mac).certify,
+        decode=decode,
+        examine=Examiner(keys.vouches).examine,
+        query_mac=keys.query_mac,
+        request_macs=keys.query_macs,
     )
     tools = Tools.of(keyring, BlindIndex(keyring, region), uuid7, trail_tools, clock)
     return UnitsOfWork(database, trail, tools)

@@ -27,6 +27,7 @@ from tests.fakes.patients import (
     MemoryPractitionerRepository,
     MemoryTables,
 )
+from tests.fakes.trail import MemoryTrailReader
 
 
 @dataclass(slots=True)
@@ -94,6 +95,10 @@ class MemoryWork:
     @cached_property
     def credentials(self) -> MemoryCredentialRepository:
         return MemoryCredentialRepository(self._staff, self._ledger)
+
+    @cached_property
+    def trail(self) -> MemoryTrailReader:
+        return MemoryTrailReader(self._trail.events, self._tables, self._ledger)
 
     @cached_property
     def idempotency_keys(self) -> MemoryIdempotencyKeys:

@@ -130,6 +130,24 @@ class Notary:
         return Entry(event, encoded, leaf, self.mac(leaf))
 
 
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """Reads what the trail kept, and finds out whether it is what was written.
+
+    `vouches` tells whether a MAC is the one of a leaf hash under a key of the trail.
+    """
+
+    vouches: Callable[[bytes, bytes], bool]
+
+    def examine(self, encoded: bytes, leaf: bytes, mac: bytes) -> tuple[Entry | None, bool]:
+        """Return the entry with these bytes, `None` if no event has them, and whether leaf and MAC are theirs."""
+        try:
+            event = decode(encoded)
+        except NotCanonical:
+            return None, False
+        return Entry(event, encoded, leaf, mac), leaf == leaf_hash(encoded) and self.vouches(leaf, mac)
+
+
 def _prefixed(value: bytes) -> bytes:
     return len(value).to_bytes(1, "big") + value
 

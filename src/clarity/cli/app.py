@@ -11,6 +11,7 @@ from typer.main import get_group
 from clarity import __version__
 from clarity.cli import (
     accounts,
+    audit,
     break_glass,
     consents,
     credentials,
@@ -74,6 +75,7 @@ app.add_typer(research.app, name="research")
 accounts.app.command(name="remove-second-factor")(sessions.remove_second_factor)
 app.add_typer(practitioners.app, name="practitioner")
 app.add_typer(accounts.app, name="account")
+app.add_typer(audit.app, name="audit")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(credentials.app, name="credential")
 app.add_typer(sessions.app, name="session")

@@ -62,7 +62,8 @@ class AuditSubjectRow(Base):
     at: Mapped[datetime]
 
 
-def _event_values(entry: Entry) -> dict[str, Any]:
+def event_values(entry: Entry) -> dict[str, Any]:
+    """Return the columns of the row for an entry."""
     event = entry.event
     return {
         "id": event.id,
@@ -90,7 +91,7 @@ async def append(session: AsyncSession | AsyncConnection, dialect: str, entries:
     """Add events to the trail; those that are there already stay as they are."""
     insert = _INSERTS[dialect]
     if entries:
-        await session.execute(insert(AuditEventRow), [_event_values(entry) for entry in entries])
+        await session.execute(insert(AuditEventRow), [event_values(entry) for entry in entries])
     subjects = [
         {"record_id": record, "event_id": entry.event.id, "at": entry.event.at}
         for entry in entries

@@ -33,6 +33,8 @@ from clarity.persistence.patients.tables import PatientIdentifierRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, SqlPractitionerRepository
 from clarity.persistence.second_factors import SqlSecondFactorRepository
 
+from clarity.persistence.trail import Examine, SqlTrailReader
+from clarity.persistence.watch import Transaction, Watch
 Sessions = async_sessionmaker[AsyncSession]
 
 
@@ -76,6 +78,7 @@ class TrailTools:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
+    examine: Examine
     """What the repositories of every unit of work share."""
 
     keys: DataKeys
@@ -181,6 +184,11 @@ class SqlWork:
         return SqlIdempotencyKeys(self.session, self.ledger, self._tools.trail.request_macs)
 
     def note(self, attempt: Attempt) -> Attempt:
+    @cached_property
+    def trail(self) -> SqlTrailReader:
+        """The audit trail, to read."""
+        return SqlTrailReader(self.session, self.ledger, self._tools.trail.examine)
+
         """Remember that something is being tried."""
         return self.ledger.note(attempt)
 

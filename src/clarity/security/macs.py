@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from clarity.domain.errors import CannotOpen
-from clarity.security.hazmat import hkdf_sha256, hmac_sha256
+from clarity.security.hazmat import equal, hkdf_sha256, hmac_sha256
 from clarity.security.keyring import Keyring, Purpose
 
 
@@ -23,6 +23,10 @@ class AuditKeys:
     def mac(self, leaf_bytes: bytes, generation: int | None = None) -> bytes:
         """Return the HMAC-SHA-256 of an event, 32 bytes. Raises `CannotOpen` if the generation is gone."""
         return hmac_sha256(self._chosen(self._leaf, generation), leaf_bytes)
+
+    def vouches(self, leaf_bytes: bytes, mac: bytes) -> bool:
+        """Tell whether `mac` is that of an event under any generation there is, the newest first."""
+        return any(equal(self.mac(leaf_bytes, generation), mac) for generation in sorted(self._leaf, reverse=True))
 
     def query_mac(self, normalised: bytes, generation: int | None = None) -> bytes:
         """Return the HMAC-SHA-256, 32 bytes, by which the trail recognises a query without holding it."""

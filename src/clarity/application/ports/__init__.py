@@ -14,7 +14,7 @@ from clarity.application.ports.research import Pseudonyms
 from clarity.application.ports.search import Found, PatientSearch
 from clarity.application.ports.second_factors import OneTimeCodes, SecondFactorRepository
 from clarity.application.ports.secrets import AccessClaims, Cursors, Passwords, RateLimit, Tokens
-from clarity.application.ports.trail import EventStore, Trail
+from clarity.application.ports.trail import EventStore, Trail, TrailCount, TrailPage, TrailReader
 from clarity.application.ports.work import Answered, BeginReading, BeginWork, IdempotencyKeys, Work
 
 __all__ = [
@@ -55,5 +55,8 @@ __all__ = [
     "SessionRepository",
     "Tokens",
     "Trail",
+    "TrailCount",
+    "TrailPage",
+    "TrailReader",
     "Work",
 ]

@@ -1,9 +1,11 @@
 """Where audit events go."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from clarity.domain.audit import AuditEvent, Entry
+from clarity.domain.trail import TrailEntry, TrailPlace, TrailQuery
 
 
 class Trail(Protocol):
@@ -30,4 +32,38 @@ class EventStore(Protocol):
 
     async def aclose(self) -> None:
         """Close the connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailPage:
+    """Some of the events that meet a query. `resume` is behind which place to go on, or `None` if nothing is left.
+
+    There may be fewer than were asked for, even none, and yet more behind: looking for what is rare stops after a bound.
+    """
+
+    entries: tuple[TrailEntry, ...]
+    resume: TrailPlace | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailCount:
+    """How many events meet a query; a lower bound unless `exact`."""
+
+    count: int
+    exact: bool
+
+
+class TrailReader(Protocol):
+    """The trail of one unit of work, to read. What is handed out needs an event of its own, like every record."""
+
+    async def find_page(self, query: TrailQuery, *, after: TrailPlace | None, at_most: int) -> TrailPage:
+        """Return at most `at_most` events that meet `query`, those behind `after`, in the order it asks for.
+
+        The work is bounded, however long the trail is.
+        """
+        ...
+
+    async def count(self, query: TrailQuery) -> TrailCount:
+        """Return how many events meet `query`, as far as that is told with bounded work."""
         ...

@@ -15,6 +15,7 @@ from clarity.application.ports.outbox import Outbox
 from clarity.application.ports.patients import PatientRepository
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.second_factors import SecondFactorRepository
+from clarity.application.ports.trail import TrailReader
 from clarity.domain.audit import Attempt
 
 
@@ -97,6 +98,11 @@ class Work(Protocol):
     @property
     def credentials(self) -> CredentialRepository:
         """The credentials of machines."""
+        ...
+
+    @property
+    def trail(self) -> TrailReader:
+        """The audit trail, to read."""
         ...
 
     @property

@@ -1,0 +1,224 @@
+"""The trail of one unit of work, to read: each page is taken from the ends of indexes, however long the trail is."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from clarity.application.ports import TrailCount, TrailPage
+from clarity.domain.audit import Entry, Outcome
+from clarity.domain.ids import EventId, PatientId
+from clarity.domain.records import Resource
+from clarity.domain.trail import TrailEntry, TrailPlace, TrailQuery
+from clarity.persistence.audit import AuditEventRow, AuditSubjectRow, event_values
+from clarity.persistence.break_glass.tables import BreakGlassRow
+from clarity.persistence.disclosures.tables import DisclosureRow
+from clarity.persistence.duplicates.tables import DuplicateRow
+from clarity.persistence.ledger import Ledger
+
+Examine = Callable[[bytes, bytes, bytes], tuple[Entry | None, bool]]
+"""Reads canonical bytes with their leaf hash and MAC, and tells whether they belong together."""
+
+MOST_LOOKED_AT = 5_000
+"""How many events of one index a page looks at for what no index is for, before it says where to go on."""
+
+MOST_COUNTED = 1_000
+"""Up to how many events are counted; beyond, it is said that there are at least so many."""
+
+_EVENTS = AuditEventRow
+_COLUMNS = (
+    _EVENTS.id,
+    _EVENTS.at,
+    _EVENTS.actor_id,
+    _EVENTS.role,
+    _EVENTS.action,
+    _EVENTS.resource,
+    _EVENTS.outcome,
+    _EVENTS.patient_id,
+    _EVENTS.request_id,
+    _EVENTS.encoded,
+    _EVENTS.leaf,
+    _EVENTS.mac,
+)
+# Written out, so that the partial index on what did not succeed is seen to cover it.
+_DID_NOT_SUCCEED = text("outcome <> 1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A part of the trail that one index has in order: the rows that meet `where`, by the columns `at` and `id`."""
+
+    at: Any
+    id: Any
+    where: tuple[Any, ...]
+    rest: tuple[ColumnElement[bool], ...]
+    """The conditions that the index does not know of, on the columns of events."""
+    record: UUID | None = None
+    """The record that these events are said to name among several."""
+
+    def places(self, query: TrailQuery, after: TrailPlace | None) -> Select[Any]:
+        """Select the places of these events in order, those behind `after`."""
+        statement = select(self.at.label("at"), self.id.label("id")).where(*self.where)
+        if query.since is not None:
+            statement = statement.where(self.at >= query.since)
+        if query.until is not None:
+            statement = statement.where(self.at < query.until)
+        if after is not None:
+            # The first condition is the index's own; the others only sort out what is of the same instant.
+            if query.oldest_first:
+                behind = and_(self.at >= after.at, or_(self.at > after.at, self.id > after.id))
+            else:
+                behind = and_(self.at <= after.at, or_(self.at < after.at, self.id < after.id))
+            statement = statement.where(behind)
+        return statement.order_by(*_ordered(query, self.at, self.id))
+
+    def looked_at(self, query: TrailQuery, after: TrailPlace | None, at_most: int) -> Select[Any]:
+        """Select as many places as a page that wants `at_most` looks at."""
+        return self.places(query, after).limit(MOST_LOOKED_AT if self.rest else at_most)
+
+    def found(self, query: TrailQuery, after: TrailPlace | None, at_most: int, columns: Sequence[Any]) -> Select[Any]:
+        """Select at most `at_most` events that meet all of `query`. Of one that is gone, only the place is left."""
+        places = self.looked_at(query, after, at_most).subquery()
+        statement = select(places.c.id.label("place_id"), places.c.at.label("place_at"), *columns)
+        statement = statement.select_from(places).join(_EVENTS, _EVENTS.id == places.c.id, isouter=True)
+        if self.rest:
+            statement = statement.where(or_(_EVENTS.id.is_(None), and_(*self.rest)))
+        return statement.order_by(*_ordered(query, places.c.at, places.c.id)).limit(at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlTrailReader:
+    """`TrailReader` over one session. Enters in the ledger every event it hands out."""
+
+    session: AsyncSession
+    ledger: Ledger
+    examine: Examine
+
+    async def find_page(self, query: TrailQuery, *, after: TrailPlace | None, at_most: int) -> TrailPage:
+        """Return at most `at_most` events that meet `query`, those behind `after`."""
+        rows: dict[UUID, tuple[Any, UUID | None]] = {}
+        horizon: TrailPlace | None = None
+        for stretch in await self._stretches(query):
+            statement = stretch.found(query, after, at_most + 1, _COLUMNS)
+            found = (await self.session.execute(statement)).all()
+            rows |= {row.place_id: (row, stretch.record) for row in found}
+            if stretch.rest and len(found) <= at_most:
+                horizon = _nearest(query, horizon, await self._end_of(stretch, query, after))
+        entries = list(self._entries(query, rows.values(), horizon))
+        shown = entries[:at_most]
+        for entry in shown:
+            self.ledger.disclose(Resource.AUDIT_EVENT, entry.place.id)
+        return TrailPage(entries=tuple(shown), resume=shown[-1].place if len(entries) > at_most else horizon)
+
+    async def count(self, query: TrailQuery) -> TrailCount:
+        """Return how many events meet `query`, exactly if they are few and soon found."""
+        known: set[UUID] = set()
+        exact = True
+        for stretch in await self._stretches(query):
+            statement = stretch.found(query, None, MOST_COUNTED + 1, ())
+            found = (await self.session.scalars(statement)).all()
+            known |= set(found[:MOST_COUNTED])
+            exact = exact and len(found) <= MOST_COUNTED
+            exact = exact and not (stretch.rest and await self._end_of(stretch, query, None))
+        return TrailCount(count=len(known), exact=exact)
+
+    async def _end_of(self, stretch: _Stretch, query: TrailQuery, after: TrailPlace | None) -> TrailPlace | None:
+        """Return the last place that a page looks at, or `None` if it sees the end of the stretch."""
+        last = stretch.places(query, after).offset(MOST_LOOKED_AT - 1).limit(1)
+        row = (await self.session.execute(last)).first()
+        return None if row is None else TrailPlace(row.at, EventId(row.id))
+
+    def _entries(
+        self, query: TrailQuery, rows: Iterable[tuple[Any, UUID | None]], horizon: TrailPlace | None
+    ) -> Iterator[TrailEntry]:
+        """Yield what was found in order, as far as every stretch was looked at."""
+        in_order = sorted(rows, key=lambda one: (one[0].place_at, one[0].place_id), reverse=not query.oldest_first)
+        for row, record in in_order:
+            place = TrailPlace(row.place_at, EventId(row.place_id))
+            if horizon is None or _nearest(query, horizon, place) == place:
+                yield self._entry(place, row, record)
+
+    def _entry(self, place: TrailPlace, row: Any, record: UUID | None) -> TrailEntry:
+        entry, genuine = (None, False) if row.id is None else self.examine(row.encoded, row.leaf, row.mac)
+        if entry is None:
+            return TrailEntry(place=place, event=None, verified=False)
+        repeated = all(getattr(row, name) == value for name, value in event_values(entry).items())
+        # What names a record among several stands in a table of its own, and has to be what the event says.
+        named = record is None or (record in entry.event.ids and entry.event.at == place.at)
+        return TrailEntry(place=place, event=entry.event, verified=genuine and repeated and named)
+
+    async def _stretches(self, query: TrailQuery) -> list[_Stretch]:
+        """Return the parts of the trail in which every event that meets `query` is: those of the index that fits best.
+
+        Each event may stand in several of them.
+        """
+        rest = _conditions(query)
+        if query.patient is not None:
+            own = rest.pop("patient")
+            others = tuple(rest.values())
+            records = [query.patient, *await self._records_of(query.patient)]
+            return [
+                _of_events((own,), others),
+                *(_of_subjects(one, others) for one in records),
+            ]
+        for name in ("request", "actor"):
+            if name in rest:
+                return [_of_events((rest.pop(name),), tuple(rest.values()))]
+        if query.outcomes and Outcome.SUCCEEDED not in query.outcomes:
+            del rest["outcomes"]
+            others = tuple(rest.values())
+            return [
+                _of_events((_EVENTS.outcome == int(one), _DID_NOT_SUCCEED), others) for one in sorted(query.outcomes)
+            ]
+        return [_of_events((), tuple(rest.values()))]
+
+    async def _records_of(self, patient: PatientId) -> list[UUID]:
+        """Return the records of a patient that lists name by ids of their own, and not by the patient's."""
+        tables = (
+            select(BreakGlassRow.id).where(BreakGlassRow.patient_id == patient),
+            select(DisclosureRow.id).where(DisclosureRow.patient_id == patient),
+            select(DuplicateRow.id).where(or_(DuplicateRow.patient_id == patient, DuplicateRow.other_id == patient)),
+        )
+        return [one for table in tables for one in await self.session.scalars(table)]
+
+
+def _of_events(where: tuple[Any, ...], rest: tuple[ColumnElement[bool], ...]) -> _Stretch:
+    return _Stretch(_EVENTS.at, _EVENTS.id, where, rest)
+
+
+def _of_subjects(record: UUID, rest: tuple[ColumnElement[bool], ...]) -> _Stretch:
+    rows = AuditSubjectRow
+    return _Stretch(rows.at, rows.event_id, (rows.record_id == record,), rest, record)
+
+
+def _conditions(query: TrailQuery) -> dict[str, ColumnElement[bool]]:
+    """Return the conditions of `query` on the columns of events, by the name of what they are about."""
+    conditions: dict[str, ColumnElement[bool]] = {}
+    if query.patient is not None:
+        conditions["patient"] = _EVENTS.patient_id == query.patient
+    if query.actor is not None:
+        conditions["actor"] = _EVENTS.actor_id == query.actor
+    if query.request is not None:
+        conditions["request"] = _EVENTS.request_id == query.request
+    if query.actions:
+        conditions["actions"] = _EVENTS.action.in_(sorted(map(int, query.actions)))
+    if query.resources:
+        conditions["resources"] = _EVENTS.resource.in_(sorted(map(int, query.resources)))
+    if query.outcomes:
+        conditions["outcomes"] = _EVENTS.outcome.in_(sorted(map(int, query.outcomes)))
+    return conditions
+
+
+def _ordered(query: TrailQuery, *columns: Any) -> tuple[Any, ...]:
+    return columns if query.oldest_first else tuple(column.desc() for column in columns)
+
+
+def _nearest(query: TrailQuery, one: TrailPlace | None, other: TrailPlace | None) -> TrailPlace | None:
+    """Return which of two places comes first in the order of `query`."""
+    if one is None or other is None:
+        return one or other
+    first = min if query.oldest_first else max
+    return first(one, other, key=lambda place: (place.at, place.id))
