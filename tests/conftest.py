@@ -4,6 +4,7 @@
 """
 
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from clarity.security.keyring import Keyring
 from tests.builders import a_keyring
 from tests.practice import Practice, memory_practice, sql_practice
 from tests.servers import PostgresDatabases, migrated_file, opened, postgres_databases
+
+
+def pytest_configure() -> None:
+    """Let processes that tests start be interrupted, though the shell told this one in the background to ignore that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
