@@ -18,7 +18,7 @@ from tests.servers import PostgresDatabases, migrated_file, opened, postgres_dat
 
 
 def pytest_configure() -> None:
-    """Let processes that tests start be interrupted, though the shell told this one in the background to ignore that."""
+    """Let what tests start be interrupted, even if the shell that runs this in the background ignores that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
