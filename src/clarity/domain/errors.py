@@ -24,6 +24,8 @@
     ├── Unavailable              cannot be served now; carries the seconds to wait
     │   ├── Transient            the transaction lost a race and may be tried again
     │   ├── PoolExhausted        no database connection became free in time
+    │   ├── Overloaded           more is asked than can be worked on; carries the seconds to wait
+    │   ├── TimedOut             it took longer than anything may take
     │   ├── Undeliverable        a message to somebody cannot be handed over
     │   ├── TrailUnavailable     the audit trail cannot be written, so nothing may be shown
     │   └── OutcomeUnknown       the connection broke in COMMIT; the idempotency key resolves it
@@ -188,7 +190,7 @@ class Unavailable(ClarityError):
     """The service cannot answer now; try again."""
 
     code = "unavailable"
-    retry_after_seconds: ClassVar[int] = 1
+    retry_after_seconds: int = 1
 
 
 class Transient(Unavailable):
@@ -201,6 +203,23 @@ class PoolExhausted(Unavailable):
     """No database connection became free in time; try again."""
 
     code = "busy"
+
+
+class Overloaded(Unavailable):
+    """More is asked of this service than it can do; try again."""
+
+    code = "overloaded"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        """Tell the caller to wait `retry_after_seconds`; not everybody the same, or they come back together."""
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TimedOut(Unavailable):
+    """This took too long and was given up; repeat a change with the same idempotency key."""
+
+    code = "timed-out"
 
 
 class Undeliverable(Unavailable):

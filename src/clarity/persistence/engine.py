@@ -4,7 +4,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -16,7 +16,9 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from clarity.application.ports.telemetry import UNOBSERVED, DatabaseObserver, Kind, PoolState
 from clarity.domain.errors import Misconfigured, PoolExhausted
+from clarity.persistence.watch import KIND, Watch, WatchedPool, limit_statements_of_file, named, states_of
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -42,13 +44,25 @@ class EngineOptions:
     pool_timeout_seconds: float = 30.0
     pool_recycle_seconds: int = 1800
     statement_timeout_ms: int = 30_000
+    transaction_timeout_ms: int = 60_000
     idle_in_transaction_timeout_ms: int = 60_000
+    slow_statement_ms: float = 250
+    long_transaction_ms: float = 1_000
     echo: bool = False
 
     @property
     def dialect_name(self) -> str:
         """Return "postgresql" or "sqlite"."""
         return make_url(self.url).get_backend_name()
+
+    def watched_by(self, observer: DatabaseObserver) -> Watch:
+        """Return what watches this database and tells `observer`."""
+        return Watch(
+            observer=observer,
+            slow_statement_seconds=self.slow_statement_ms / 1000,
+            long_transaction_seconds=self.long_transaction_ms / 1000,
+            transaction_timeout_seconds=self.transaction_timeout_ms / 1000,
+        )
 
 
 class Database:
@@ -61,6 +75,7 @@ class Database:
         snapshot: AsyncEngine,
         trail: AsyncEngine,
         turn: Callable[[], AbstractAsyncContextManager[None]],
+        watch: Watch,
     ) -> None:
         self.writing: Sessions = async_sessionmaker(writing, expire_on_commit=False)
         """Sessions with a transaction."""
@@ -70,6 +85,8 @@ class Database:
         """Sessions that read the database as it was at their first statement, and cannot write."""
         self.turn = turn
         """Waits until this process may write, in order of arrival; raises `PoolExhausted` after `pool_timeout`."""
+        self.watch = watch
+        """Bounds units of work, and tells of them."""
         self._trail = trail
         self._engines = (writing, reading, snapshot, trail)
 
@@ -87,6 +104,10 @@ class Database:
         """Open a connection that no pool knows of. Whoever asked closes it."""
         return await self._trail.connect()
 
+    def pools(self) -> list[PoolState]:
+        """Return how each pool of connections stands."""
+        return states_of([engine.sync_engine for engine in self._engines])
+
     async def answers(self) -> bool:
         """Tell whether the database answers now."""
         try:
@@ -102,9 +123,13 @@ class Database:
             await engine.dispose()
 
 
-def connect(options: EngineOptions) -> Database:
-    """Make the engines of a database. They connect when they are first used; an SQLite file is made at once."""
-    return _postgresql(options) if options.dialect_name == "postgresql" else _sqlite(options)
+def connect(options: EngineOptions, observer: DatabaseObserver = UNOBSERVED) -> Database:
+    """Make the engines of a database. They connect when they are first used; an SQLite file is made at once.
+
+    What happens at the database is told to `observer`.
+    """
+    watch = options.watched_by(observer)
+    return _postgresql(options, watch) if options.dialect_name == "postgresql" else _sqlite(options, watch)
 
 
 def unpooled(options: EngineOptions) -> AsyncEngine:
@@ -114,9 +139,10 @@ def unpooled(options: EngineOptions) -> AsyncEngine:
     return _sqlite_engine(options, _SQLITE_WRITER, begin="BEGIN IMMEDIATE", poolclass=NullPool)
 
 
-def _postgresql(options: EngineOptions) -> Database:
+def _postgresql(options: EngineOptions, watch: Watch) -> Database:
     engine = _postgresql_engine(
         options,
+        poolclass=WatchedPool,
         pool_size=options.pool_size,
         max_overflow=options.max_overflow,
         pool_timeout=options.pool_timeout_seconds,
@@ -125,14 +151,27 @@ def _postgresql(options: EngineOptions) -> Database:
     )
     event.listen(engine.sync_engine, "checkin", _remember_use)
     event.listen(engine.sync_engine, "checkout", _check_connection)
+    named(engine.pool, "all", watch.observer)
+    watch.attach(engine.sync_engine)
     return Database(
         writing=engine,
         # The driver keeps the isolation level for itself until it begins, so that choosing one costs nothing.
-        reading=engine.execution_options(isolation_level="AUTOCOMMIT"),
-        snapshot=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
-        trail=unpooled(options),
+        reading=_of_kind(engine, Kind.READ, isolation_level="AUTOCOMMIT"),
+        snapshot=_of_kind(engine, Kind.READ, isolation_level="REPEATABLE READ", postgresql_readonly=True),
+        trail=_trail(options, watch),
         turn=nullcontext,
+        watch=watch,
     )
+
+
+def _of_kind(engine: AsyncEngine, kind: Kind, **options: Any) -> AsyncEngine:
+    return engine.execution_options(**options, **{KIND: kind})
+
+
+def _trail(options: EngineOptions, watch: Watch) -> AsyncEngine:
+    engine = unpooled(options)
+    watch.attach(engine.sync_engine)
+    return _of_kind(engine, Kind.TRAIL)
 
 
 def _postgresql_engine(options: EngineOptions, **pool: Any) -> AsyncEngine:
@@ -222,21 +261,30 @@ _SQLITE_WRITER = f"PRAGMA journal_mode = WAL; {_SQLITE_SAFETY}"
 _SQLITE_READER = f"{_SQLITE_SAFETY} PRAGMA query_only = ON;"
 
 
-def _sqlite(options: EngineOptions) -> Database:
-    writing = _sqlite_engine(options, _SQLITE_WRITER, begin="BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+def _sqlite(options: EngineOptions, watch: Watch) -> Database:
+    pool = WatchedPool
+    writing = _sqlite_engine(
+        options, _SQLITE_WRITER, begin="BEGIN IMMEDIATE", poolclass=pool, pool_size=1, max_overflow=0
+    )
     readers: dict[str, Any] = {
+        "poolclass": pool,
         "pool_size": options.pool_size,
         "max_overflow": options.max_overflow,
         "pool_timeout": options.pool_timeout_seconds,
     }
     # Nothing to roll back after single statements, and each attempt would be a trip to the connection's thread.
     reading = _sqlite_engine(options, _SQLITE_READER, skip_autocommit_rollback=True, **readers)
+    snapshot = _sqlite_engine(options, _SQLITE_READER, begin="BEGIN", **readers)
+    for name, engine in (("writing", writing), ("reading", reading), ("snapshot", snapshot)):
+        named(engine.pool, name, watch.observer)
+        watch.attach(engine.sync_engine)
     return Database(
         writing=writing,
-        reading=reading,
-        snapshot=_sqlite_engine(options, _SQLITE_READER, begin="BEGIN", **readers),
-        trail=unpooled(options),
+        reading=_of_kind(reading, Kind.READ),
+        snapshot=_of_kind(snapshot, Kind.READ),
+        trail=_trail(options, watch),
         turn=_Turns(options.pool_timeout_seconds).next,
+        watch=watch,
     )
 
 
@@ -257,7 +305,14 @@ def _sqlite_engine(options: EngineOptions, pragmas: str, *, begin: str = "", **p
     def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
+    def roll_back(connection: Any, _record: Any, _error: Any) -> None:
+        # SQLite keeps a closed connection, and its lock on the file, until no statement of it is remembered any more.
+        with suppress(connection.dbapi.Error, ValueError):
+            connection.run_async(lambda driver: driver.rollback())
+
     event.listen(engine.sync_engine, "connect", prepare)
+    event.listen(engine.sync_engine, "invalidate", roll_back)
+    limit_statements_of_file(engine.sync_engine, options.statement_timeout_ms)
     if begin:
         event.listen(engine.sync_engine, "begin", begin_transaction)
     return engine

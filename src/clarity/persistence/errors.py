@@ -19,6 +19,7 @@ from clarity.domain.errors import (
     PractitionerHasAccount,
     StaleWrite,
     StorageFailed,
+    TimedOut,
     Transient,
     Unavailable,
 )
@@ -50,11 +51,13 @@ _STATES: dict[str, type[ClarityError]] = {
     "55P03": Transient,  # lock not available
     "0A000": Transient,  # a cached statement invalidated by DDL
     "08": Unavailable,  # connection exceptions
+    "57014": TimedOut,  # cancelled at its time limit
     "53": Unavailable,  # out of connections, memory or disk
-    "57": Unavailable,  # cancelled at its time limit, shutting down, starting up
+    "57": Unavailable,  # shutting down, starting up
     "25006": Unavailable,  # a standby that became read-only
     "SQLITE_BUSY": Transient,
     "SQLITE_LOCKED": Transient,
+    "SQLITE_INTERRUPT": TimedOut,
     "SQLITE_FULL": Unavailable,
     "SQLITE_IOERR": Unavailable,
     "SQLITE_CANTOPEN": Unavailable,

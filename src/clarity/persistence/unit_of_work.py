@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from clarity.application.ports import Clock, NewId, Trail
+from clarity.application.ports.telemetry import Kind
 from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, TrailUnavailable
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
@@ -34,7 +35,8 @@ from clarity.persistence.practitioners import PractitionerIdentifierRow, SqlPrac
 from clarity.persistence.second_factors import SqlSecondFactorRepository
 
 from clarity.persistence.trail import Examine, SqlTrailReader
-from clarity.persistence.watch import Transaction, Watch
+from clarity.persistence.watch import Transaction, Watchfrom clarity.persistence.watch import Transaction, Watch
+
 Sessions = async_sessionmaker[AsyncSession]
 
 
@@ -59,6 +61,11 @@ class Database(Protocol):
     @property
     def dialect_name(self) -> str:
         """Return "postgresql" or "sqlite"."""
+        ...
+
+    @property
+    def watch(self) -> Watch:
+        """Bounds units of work, and tells of them."""
         ...
 
     def turn(self) -> AbstractAsyncContextManager[None]:
@@ -208,37 +215,41 @@ class UnitsOfWork:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlWork]:
         """Begin a unit of work that writes; its events are rows of the same transaction."""
-        ledger = Ledger()
+        ledger, transaction = Ledger(), self.database.watch.transaction(Kind.WRITE)
         try:
             # Leaving the session may find that its connection broke; that is translated too.
             with translated():
-                async with self.database.turn(), self.database.writing() as session:
+                async with self.database.turn(), self.database.writing() as session, transaction:
                     yield SqlWork(session, self.tools, ledger)
                     ledger.check()
                     entries = [self.tools.trail.certify(event) for event in ledger.events(self.tools.new_id)]
                     await append(session, self.database.dialect_name, entries)
-                    await _to_its_end(_commit(session, ledger))
+                    with transaction.committing():
+                        await _to_its_end(_commit(session, ledger))
         except BaseException as exc:
-            await self._remember(ledger, exc)
+            await self._remember(transaction, ledger, exc)
             raise
+        transaction.ended()
 
     @asynccontextmanager
     async def reading(self, *, snapshot: bool = False) -> AsyncIterator[SqlWork]:
         """Begin a unit of work that only reads; the connection goes back before the events are awaited."""
-        ledger = Ledger()
+        ledger, transaction = Ledger(), self.database.watch.transaction(Kind.READ)
         sessions = self.database.snapshot if snapshot else self.database.reading
         try:
             with translated():
-                async with sessions() as session:
+                async with sessions() as session, transaction:
                     yield SqlWork(session, self.tools, ledger)
             ledger.check()
         except BaseException as exc:
-            await self._remember(ledger, exc)
+            await self._remember(transaction, ledger, exc)
             raise
+        transaction.ended()
         await self._record(ledger)
 
-    async def _remember(self, ledger: Ledger, cause: BaseException) -> None:
+    async def _remember(self, transaction: Transaction, ledger: Ledger, cause: BaseException) -> None:
         """Write the events of what was refused or failed, whatever happens to the request meanwhile."""
+        transaction.ended(cause)
         ledger.fail(cause)
         try:
             await _to_its_end(self._record(ledger))
@@ -249,7 +260,8 @@ class UnitsOfWork:
     async def _record(self, ledger: Ledger) -> None:
         events: Sequence[AuditEvent] = ledger.events(self.tools.new_id)
         if events:
-            await self.trail.record(events)
+            with self.database.watch.recording():
+                await self.trail.record(events)
 
 
 async def _commit(session: AsyncSession, ledger: Ledger) -> None:

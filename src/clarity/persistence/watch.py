@@ -1,0 +1,274 @@
+"""Watching the database: what is slow is logged and counted, and what takes too long is ended.
+
+Of a statement nothing is told but its verb and the names of our own tables. Its text holds no content, as every value
+is a bound parameter, but that is a promise of many places, and this one need not rely on it.
+"""
+
+import asyncio
+import logging
+import re
+from asyncio import CancelledError
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import monotonic, perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, PoolProxiedConnection, event
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from clarity.application.ports.telemetry import (
+    UNOBSERVED,
+    DatabaseObserver,
+    End,
+    Kind,
+    PoolState,
+    Shape,
+    current_request,
+)
+from clarity.domain.errors import OutcomeUnknown, TimedOut, Transient
+from clarity.persistence.errors import state_of
+from clarity.persistence.tables import Base
+
+KIND = "clarity_kind"
+"""The execution option of an engine that says what its statements are for."""
+
+_VERBS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN"})
+_NAMED = re.compile(r'(?:FROM|JOIN|INTO|UPDATE|,)\s+"?([a-z_]+)')
+# PostgreSQL, appendix A: the classes that can reach us; what SQLite calls its own; and ours.
+_CLASSES = frozenset({"08", "0A", "22", "23", "25", "28", "3D", "40", "42", "53", "54", "55", "57", "58", "XX"})
+_OF_SQLITE = frozenset(
+    {"BUSY", "CANTOPEN", "CONSTRAINT", "CORRUPT", "FULL", "INTERRUPT", "IOERR", "LOCKED", "READONLY"}
+)
+_AT_ITS_LIMIT = frozenset({"57014", "SQLITE_INTERRUPT"})
+# So many steps of SQLite's machine take some tenths of a millisecond; a look at the clock takes a thousandth of that.
+_STEPS = 20_000
+
+_log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=2048)
+def shape_of(statement: str) -> Shape:
+    """Return the verb of a statement and the tables it names, in their order, without repetition."""
+    verb = statement.lstrip()[:6].partition(" ")[0].upper()
+    names = dict.fromkeys(_NAMED.findall(statement))
+    tables = tuple(name for name in names if name in Base.metadata.tables)
+    return Shape(verb if verb in _VERBS else "OTHER", tables)
+
+
+def class_of(state: str) -> str:
+    """Return the class of a SQLSTATE or of SQLite's result code, out of a closed set."""
+    if state.startswith("SQLITE_"):
+        name = state.split("_")[1]
+        return name if name in _OF_SQLITE else "other"
+    return state[:2] if state[:2] in _CLASSES else "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What is told of one database, and when something is slow. Zero switches a limit off."""
+
+    observer: DatabaseObserver = UNOBSERVED
+    slow_statement_seconds: float = 0.25
+    long_transaction_seconds: float = 1.0
+    transaction_timeout_seconds: float = 60.0
+
+    def attach(self, engine: Engine) -> None:
+        """Watch the statements of an engine, and of those that share its connections."""
+
+        def began(_connection: Any, _cursor: Any, _statement: Any, _values: Any, context: Any, _many: Any) -> None:
+            context.clarity_began = perf_counter()
+
+        def ended(connection: Connection, _cursor: Any, statement: str, _values: Any, context: Any, _many: Any) -> None:
+            self._answered(connection, statement, perf_counter() - context.clarity_began)
+
+        event.listen(engine, "before_cursor_execute", began)
+        event.listen(engine, "after_cursor_execute", ended)
+        event.listen(engine, "handle_error", self._failed)
+
+    def transaction(self, kind: Kind) -> "Transaction":
+        """Return what watches one unit of work while it has a connection."""
+        return Transaction(self, kind)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Tell how long the block inside waited for the trail."""
+        began, durable = perf_counter(), False
+        try:
+            yield
+            durable = True
+        finally:
+            self.observer.recorded(perf_counter() - began, durable=durable)
+
+    def _answered(self, connection: Connection, statement: str, seconds: float) -> None:
+        shape, kind = shape_of(statement), _kind_of(connection)
+        slow = 0 < self.slow_statement_seconds <= seconds
+        self.observer.statement(shape, kind, seconds, slow=slow)
+        if slow:
+            _tell("slow statement", kind, seconds, verb=shape.verb, tables=",".join(shape.tables) or "-")
+
+    def _failed(self, failure: ExceptionContext) -> None:
+        began = getattr(failure.execution_context, "clarity_began", None)
+        if failure.connection is None or failure.statement is None or began is None:
+            return
+        seconds, shape, kind = perf_counter() - began, shape_of(failure.statement), _kind_of(failure.connection)
+        cause = failure.sqlalchemy_exception
+        state = state_of(cause) if isinstance(cause, DBAPIError) else ""
+        # The server's own limit, ours for a file, or the driver's for a server that does not answer.
+        cancelled = state in _AT_ITS_LIMIT or isinstance(failure.original_exception, TimeoutError)
+        gone = isinstance(failure.original_exception, CancelledError)
+        error = "interrupted" if gone else "timeout" if cancelled and not state else class_of(state)
+        self.observer.failed_statement(shape, kind, seconds, error, cancelled=cancelled)
+        if cancelled:
+            _tell("cancelled statement", kind, seconds, verb=shape.verb, tables=",".join(shape.tables) or "-")
+
+
+class Transaction:
+    """One unit of work: ended with `TimedOut` when its time is over, but never while it commits."""
+
+    __slots__ = ("_began", "_kind", "_limit", "_seconds", "_watch")
+
+    def __init__(self, watch: Watch, kind: Kind) -> None:
+        self._watch = watch
+        self._kind = kind
+        self._seconds = 0.0
+        self._began = perf_counter()
+        self._limit = asyncio.timeout(watch.transaction_timeout_seconds or None)
+
+    async def __aenter__(self) -> Self:
+        self._began = perf_counter()
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._seconds = perf_counter() - self._began
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise TimedOut from None
+        if self._limit.expired():  # whatever the cancellation became on its way here
+            raise TimedOut from None
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Lift the limit for the COMMIT inside, of which nobody may say how it ended if it is cut short."""
+        if self._limit.expired():
+            raise TimedOut
+        self._limit.reschedule(None)
+        began = perf_counter()
+        yield
+        self._watch.observer.commit(perf_counter() - began)
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """Tell how the unit of work ended, and warn if it took long."""
+        long = 0 < self._watch.long_transaction_seconds <= self._seconds
+        end = _end_of(error)
+        self._watch.observer.transaction(self._kind, self._seconds, end, long=long)
+        if long:
+            _tell("long transaction", self._kind, self._seconds, end=end.replace(" ", "-"))
+
+
+def _end_of(error: BaseException | None) -> End:
+    if error is None:
+        return End.DONE
+    ends = ((TimedOut, End.TIMED_OUT), (OutcomeUnknown, End.UNKNOWN), (Transient, End.LOST_RACE))
+    return next((end for kind, end in ends if isinstance(error, kind)), End.ROLLED_BACK)
+
+
+def _kind_of(connection: Connection) -> Kind:
+    kind: Kind = connection.get_execution_options().get(KIND, Kind.WRITE)
+    return kind
+
+
+def _tell(what: str, kind: Kind, seconds: float, **more: str) -> None:
+    request = current_request.get()
+    fields = {"request": str(request or "-"), "kind": str(kind), **more, "duration_ms": f"{seconds * 1_000:.1f}"}
+    _log.warning("%s %s", what, " ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
+
+
+@dataclass(slots=True)
+class _Deadline:
+    """When the statement that runs on one connection has to end."""
+
+    at: float = field(default=float("inf"))
+
+    def is_over(self) -> int:
+        """Tell SQLite whether to interrupt it. Called in the connection's own thread."""
+        return int(monotonic() > self.at)
+
+
+def limit_statements_of_file(engine: Engine, timeout_ms: int) -> None:
+    """End the statements of an SQLite engine after `timeout_ms`, as a server does, and when nobody waits any more."""
+    seconds = timeout_ms / 1000
+
+    def prepare(connection: Any, record: Any) -> None:
+        deadline = record.info[_Deadline] = _Deadline()
+        connection.run_async(lambda driver: driver.set_progress_handler(deadline.is_over, _STEPS))
+
+    def begin(connection: Connection, *_: Any) -> None:
+        connection.info[_Deadline].at = monotonic() + seconds
+
+    def end(connection: Connection, *_: Any) -> None:
+        connection.info[_Deadline].at = float("inf")
+
+    def give_up(failure: ExceptionContext) -> None:
+        if failure.connection is not None and not failure.connection.invalidated:
+            # Who was cancelled leaves a statement running in the connection's thread, and others wait behind it.
+            gone = isinstance(failure.original_exception, CancelledError)
+            failure.connection.info[_Deadline].at = 0.0 if gone else float("inf")
+
+    if timeout_ms:
+        event.listen(engine, "connect", prepare)
+        event.listen(engine, "before_cursor_execute", begin)
+        event.listen(engine, "after_cursor_execute", end)
+        event.listen(engine, "handle_error", give_up)
+
+
+class WatchedPool(AsyncAdaptedQueuePool):
+    """A pool of connections that counts who waits for one."""
+
+    name = "all"
+    observer: DatabaseObserver = UNOBSERVED
+    waiting = 0
+
+    def connect(self) -> PoolProxiedConnection:
+        """Return a connection."""
+        began, in_time = perf_counter(), True
+        self.waiting += 1
+        try:
+            return super().connect()
+        except PoolTimeout:
+            in_time = False
+            raise
+        finally:
+            self.waiting -= 1
+            self.observer.connection(self.name, perf_counter() - began, in_time=in_time)
+
+    def recreate(self) -> "WatchedPool":
+        """Return an empty pool like this one."""
+        pool = super().recreate()
+        return named(pool, self.name, self.observer)
+
+    @property
+    def state(self) -> PoolState:
+        """How the pool stands."""
+        return PoolState(self.name, self.size(), self.checkedout(), max(0, self.overflow()), self.waiting)
+
+
+def named(pool: Any, name: str, observer: DatabaseObserver) -> WatchedPool:
+    """Return the pool of an engine, given a name and somebody to tell of it."""
+    watched: WatchedPool = pool
+    watched.name, watched.observer = name, observer
+    return watched
+
+
+def states_of(engines: Sequence[Engine]) -> list[PoolState]:
+    """Return how the pools of some engines stand, each once."""
+    pools = {id(engine.pool): engine.pool for engine in engines}
+    return [pool.state for pool in pools.values() if isinstance(pool, WatchedPool)]
