@@ -55,10 +55,10 @@ class Practice:
     database: Database | None = None
     clock: MovingClock = field(default_factory=MovingClock)
 
-    async def stored(self, patient: Patient) -> Patient:
+    async def stored(self, patient: Patient, *, at: datetime = NOW) -> Patient:
         """Register a patient as the operator and return them as stored."""
         async with self.begin() as work:
-            admit_new(work, the_operator(), Action.REGISTER, Resource.PATIENT, patient.id, at=NOW)
+            admit_new(work, the_operator(), Action.REGISTER, Resource.PATIENT, patient.id, at=at)
             return await work.patients.add(patient)
 
     async def employed(self, practitioner: Practitioner) -> Practitioner:
@@ -73,10 +73,10 @@ class Practice:
             admitted = admit(work, the_operator(), Action.VIEW, await work.patients.get(patient), at=NOW)
             return work.patients.open(admitted)
 
-    async def changed(self, patient: PatientId, **changes: Any) -> Patient:
+    async def changed(self, patient: PatientId, *, at: datetime = NOW, **changes: Any) -> Patient:
         """Change some fields of a patient as the operator."""
         async with self.begin() as work:
-            admitted = admit(work, the_operator(), Action.CHANGE, await work.patients.get(patient), at=NOW)
+            admitted = admit(work, the_operator(), Action.CHANGE, await work.patients.get(patient), at=at)
             return await work.patients.save(replace(work.patients.open(admitted), **changes))
 
 

@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from clarity.api import app as api
 from clarity.api.options import ApiOptions
+from clarity.application.access_report import AccessReportService, keep_reporting
 from clarity.application.accounts import AccountService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
@@ -40,6 +41,7 @@ from clarity.config import DatabaseAddress, SecondFactorUse, Settings
 from clarity.domain.access import OPERATOR, POLICY, SENDER, Actor, Purpose, Role
 from clarity.domain.ids import RequestId
 from clarity.domain.links import LinkPurpose
+from clarity.domain.practice_hours import PracticeHours
 from clarity.domain.retention import Retention
 from clarity.mail.addresses import open_postman
 from clarity.persistence.audit import SqlEventStore
@@ -231,6 +233,14 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             now=now,
             new_id=uuid7,
         ),
+        access_reports=AccessReportService(
+            begin=units.begin,
+            reading=units.reading,
+            now=now,
+            new_id=uuid7,
+            zone=settings.practice_time_zone,
+            hours=PracticeHours.parse(settings.practice_hours),
+        ),
         imports=ImportService(begin=units.begin, now=now),
         demo=DemoService(begin=units.begin, reading=units.reading, accounts=accounts, now=now, new_id=uuid7),
         now=now,
@@ -297,15 +307,21 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Services]:
-    """Open everything as `running` does, and send what waits in the outbox meanwhile; at the end, what is due then."""
+    """Open everything as `running` does, and send what waits in the outbox meanwhile; at the end, what is due then.
+
+    The report of unusual access of the day before is made meanwhile too.
+    """
     async with running(settings) as services:
         stopping = asyncio.Event()
         pause = settings.outbox_pause_seconds
         sending = asyncio.create_task(keep_delivering(services.outbox, _sender, stopping, pause_seconds=pause))
+        reporting = asyncio.create_task(keep_reporting(services.access_reports))
         try:
             yield services
         finally:
+            reporting.cancel()  # what was not made is made by whoever starts next
             stopping.set()
+            await asyncio.wait((reporting,))
             # What cannot be sent in time is sent by whoever starts next.
             with suppress(TimeoutError):
                 await asyncio.wait_for(sending, _LAST_DELIVERY_SECONDS)

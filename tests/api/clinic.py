@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from httpx import ASGITransport, AsyncClient, Response
 from clarity.api.app import create_app
 from clarity.api.options import ApiOptions
 from clarity.api.patients.shapes import EXAMPLE
+from clarity.application.access_report import AccessReportService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
@@ -30,6 +31,7 @@ from clarity.domain.access import Role
 from clarity.domain.break_glass import DEFAULT_MINUTES
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient
+from clarity.domain.practice_hours import PracticeHours
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.retention import Retention
 from clarity.search.streaming import StreamingSearch
@@ -180,6 +182,9 @@ def services(
             limits=limits,
             now=lambda: door.at,
             new_id=new_id,
+        ),
+        access_reports=AccessReportService(
+            begin=begin, reading=reading, now=now, new_id=new_id, zone=UTC, hours=PracticeHours()
         ),
         imports=ImportService(begin=begin, now=now),
         demo=DemoService(begin=begin, reading=reading, accounts=door.accounts, now=now, new_id=new_id),

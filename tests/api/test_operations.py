@@ -129,6 +129,7 @@ OPERATIONS = {
     "record_consent": on_patient(Action.REGISTER, 201, Resource.CONSENT),
     "withdraw_consent": on_patient(Action.WITHDRAW, 404, Resource.CONSENT),
     "break_glass": of(Resource.PATIENT, Action.BREAK_GLASS, 404),
+    "report_unusual_access": of(Resource.AUDIT_EVENT, Action.REPORT, 200),
     "list_broken_glass": of(Resource.BREAK_GLASS, Action.LIST, 200, held=_ANYBODYS_OR_MADE),
     "view_broken_glass": of(Resource.BREAK_GLASS, Action.VIEW, 404, refused=404, held=_ANYBODYS_OR_MADE),
     "close_broken_glass": of(Resource.BREAK_GLASS, Action.REVOKE, 404, refused=404, held=_ANYBODYS_OR_MADE),

@@ -85,6 +85,9 @@ class MemoryAccountRepository:
             raise NotFound
         return self.staff.accounts[account].account
 
+    async def find(self, accounts: Sequence[AccountId]) -> list[Account]:
+        return [self.staff.accounts[account].account for account in accounts if account in self.staff.accounts]
+
     async def find_by_email(self, email: str) -> Credentials | None:
         return next((one for one in self.staff.accounts.values() if _folded(one.account.email) == _folded(email)), None)
 
@@ -458,6 +461,7 @@ class FrontDoor:
         role: Role = Role.FRONT_DESK,
         *,
         email: str = "",
+        name: str = "Grace Hopper",
         practitioner: PractitionerId | None = None,
         patient: PatientId | None = None,
     ) -> Account:
@@ -465,7 +469,7 @@ class FrontDoor:
         return await self.accounts.add(
             the_operator(),
             email=email or f"{new_id().hex}@example.org",
-            name="Grace Hopper",
+            name=name,
             role=role,
             password=PASSWORD,
             practitioner=practitioner,

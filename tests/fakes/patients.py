@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown
@@ -57,6 +57,7 @@ class MemoryTables:
     consents: dict[PatientId, ConsentRegister] = field(default_factory=dict)
     broken_glass: dict[BreakGlassId, BreakGlass] = field(default_factory=dict)
     duplicates: dict[DuplicateId, Duplicate] = field(default_factory=dict)
+    access_reports: dict[date, int] = field(default_factory=dict)
     clock: Clock = lambda: NOW
     broken: frozenset[PatientId] = frozenset()
 
@@ -69,6 +70,7 @@ class MemoryTables:
             consents=dict(self.consents),
             broken_glass=dict(self.broken_glass),
             duplicates=dict(self.duplicates),
+            access_reports=dict(self.access_reports),
             clock=self.clock,
             broken=self.broken,
         )
@@ -414,6 +416,7 @@ def _meets(patient: Patient, conditions: PatientFilter) -> bool:
     return (
         (status is None or patient.status is status)
         and (conditions.practitioner is None or conditions.practitioner in patient.care_team)
+        and (conditions.patients is None or patient.id in conditions.patients)
         and all(_folded(term) in terms for term in conditions.terms)
     )
 

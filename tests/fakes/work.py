@@ -10,6 +10,7 @@ from clarity.domain.audit import Attempt, AuditEvent
 from clarity.domain.errors import TrailUnavailable
 from clarity.persistence.ledger import Ledger
 from tests.builders import new_id
+from tests.fakes.access_reports import MemoryAccessReportRepository
 from tests.fakes.accounts import (
     MemoryAccountRepository,
     MemorySecondFactorRepository,
@@ -99,6 +100,10 @@ class MemoryWork:
     @cached_property
     def trail(self) -> MemoryTrailReader:
         return MemoryTrailReader(self._trail.events, self._tables, self._ledger)
+
+    @cached_property
+    def access_reports(self) -> MemoryAccessReportRepository:
+        return MemoryAccessReportRepository(self._tables, lambda: self._trail.events)
 
     @cached_property
     def idempotency_keys(self) -> MemoryIdempotencyKeys:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 import clarity
 from clarity.api import (
+    access_report,
     accounts,
     break_glass,
     consents,
@@ -57,6 +58,7 @@ _TAGS = [
     {"name": "consents", "description": "What patients allowed in writing, and take back."},
     {"name": "break-glass", "description": "Access to one patient in an emergency, and its review."},
     {"name": "research", "description": "Patients, de-identified, for researchers."},
+    {"name": "audit", "description": "The audit trail, and what was unusual in it. For compliance officers."},
     {"name": "practitioners", "description": "Those who care for patients."},
     {"name": "health", "description": "For those who run the service."},
 ]
@@ -131,6 +133,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         duplicates.router,
         consents.router,
         research.router,
+        access_report.router,
         practitioners.router,
         credentials.of_accounts,
         credentials.router,

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from clarity.api.options import ApiOptions
+from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
@@ -100,6 +101,10 @@ async def _credentials(services: RunningServices) -> CredentialService:
     return services.credentials
 
 
+async def _access_reports(services: RunningServices) -> AccessReportService:
+    return services.access_reports
+
+
 Patients = Annotated[PatientService, Depends(_patients)]
 BrokenGlass = Annotated[BreakGlassService, Depends(_break_glass)]
 Life = Annotated[LifeService, Depends(_life)]
@@ -113,6 +118,7 @@ Sessions = Annotated[SessionService, Depends(_sessions)]
 OpenSessions = Annotated[OpenSessionService, Depends(_open_sessions)]
 SecondFactors = Annotated[SecondFactorService, Depends(_second_factors)]
 Credentials = Annotated[CredentialService, Depends(_credentials)]
+AccessReports = Annotated[AccessReportService, Depends(_access_reports)]
 
 
 async def _request_id(request: Request) -> RequestId:

@@ -47,6 +47,12 @@ _TEXTS = {
         "Somebody used emergency access (break-glass) to see a record, as $role, at $time.",
         "Review it in the queue of Clarity, under $id.",
     ),
+    MessageKind.ACCESS_REPORT: _text(
+        "The daily report of unusual access",
+        "Clarity looked through the audit trail of $day for unusual access. It found: $findings.",
+        "Read the report with `clarity audit report --day $day`, or at /api/v1/audit/report?day=$day. It is computed"
+        " anew from the trail whenever it is read.",
+    ),
 }
 
 

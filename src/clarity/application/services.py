@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
@@ -46,6 +47,7 @@ class Services:
     open_sessions: OpenSessionService
     second_factors: SecondFactorService
     credentials: CredentialService
+    access_reports: AccessReportService
     imports: ImportService
     demo: DemoService
     now: Clock

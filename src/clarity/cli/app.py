@@ -10,6 +10,7 @@ from typer.main import get_group
 
 from clarity import __version__
 from clarity.cli import (
+    access_report,
     accounts,
     audit,
     break_glass,
@@ -73,6 +74,7 @@ app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(duplicates.app, name="duplicate")
 app.add_typer(research.app, name="research")
 accounts.app.command(name="remove-second-factor")(sessions.remove_second_factor)
+audit.app.command(epilog=access_report.EXAMPLES)(access_report.report)
 app.add_typer(practitioners.app, name="practitioner")
 app.add_typer(accounts.app, name="account")
 app.add_typer(audit.app, name="audit")

@@ -21,7 +21,8 @@ from pydantic_settings import (
 
 from clarity.config.addresses import DatabaseAddress
 from clarity.domain.break_glass import DEFAULT_MINUTES, MAX_NAME
-from clarity.domain.errors import Misconfigured
+from clarity.domain.errors import Invalid, Misconfigured
+from clarity.domain.practice_hours import PracticeHours
 
 _SECRETS = Path("/run/secrets")
 
@@ -80,6 +81,14 @@ def _time_zone(value: object) -> ZoneInfo:
         raise ValueError("no such time zone; expected a name like Europe/Berlin or America/New_York") from None
 
 
+def _practice_hours(value: str) -> str:
+    try:
+        PracticeHours.parse(value)
+    except Invalid as exc:
+        raise ValueError(exc.rule) from None
+    return value
+
+
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 
 
@@ -130,6 +139,7 @@ class Settings(BaseSettings):
 
     practice_name: str = Field("this practice", pattern=r"\S", max_length=MAX_NAME)
     practice_time_zone: Annotated[ZoneInfo, BeforeValidator(_time_zone)] = ZoneInfo("UTC")
+    practice_hours: Annotated[str, AfterValidator(_practice_hours)] = "mon-fri 07:00-20:00"
     practice_region: str = Field("US", pattern=r"^[A-Z]{2}$")
     retention_years: int = Field(10, ge=1)
     break_glass_minutes: int = Field(DEFAULT_MINUTES, ge=5, le=480)

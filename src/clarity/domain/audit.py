@@ -73,6 +73,7 @@ class Attempt:
     """An audit event in the making: noted when something is tried, completed by how it ends.
 
     `emergencies` has those of `ids` that were reached by breaking the glass and by nothing else, with their patients.
+    System work in bulk names no records; `count` is how many they were.
     """
 
     actor: Actor
@@ -81,6 +82,7 @@ class Attempt:
     resource: Resource = Resource.PATIENT
     patient: PatientId | None = None
     ids: tuple[UUID, ...] = ()
+    count: int = 0
     outcome: Outcome = Outcome.SUCCEEDED
     reason: Reason = Reason.NONE
     fields: int = 0

@@ -16,6 +16,7 @@ class MessageKind(StrEnum):
     PASSWORD_CHANGED = "password changed"
     SECOND_FACTOR_CHANGED = "second factor changed"
     BREAK_GLASS_ALERT = "break-glass alert"
+    ACCESS_REPORT = "access report"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

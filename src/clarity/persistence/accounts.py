@@ -1,5 +1,6 @@
 """Accounts and sessions: who may log in, sealed under the system key, and the log-ins that are open."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -34,6 +35,7 @@ from clarity.persistence.ledger import Ledger
 from clarity.persistence.tables import UNTRACKED, AuditColumns, Base, write_one
 from clarity.persistence.types import EncryptedString
 
+_ROWS_AT_A_TIME = 500
 _IN_USE = text("status <> 'disabled'")
 _STATUSES = ", ".join(f"'{status.value}'" for status in AccountStatus)
 
@@ -134,6 +136,15 @@ class SqlAccountRepository:
         if row is None:
             raise NotFound
         return to_account(row)
+
+    async def find(self, accounts: Sequence[AccountId]) -> list[Account]:
+        """Return those that exist among `accounts`, in their order."""
+        found: dict[AccountId, Account] = {}
+        for start in range(0, len(accounts), _ROWS_AT_A_TIME):
+            some = accounts[start : start + _ROWS_AT_A_TIME]
+            rows = await self.session.execute(select(*ACCOUNT_COLUMNS).where(AccountRow.id.in_(some)))
+            found.update((AccountId(row.id), to_account(row)) for row in rows)
+        return [found[account] for account in accounts if account in found]
 
     async def find_by_email(self, email: str) -> Credentials | None:
         """Return the account with this e-mail and its password hash, if there is one."""

@@ -59,7 +59,7 @@ class AuditSubjectRow(Base):
 
     record_id: Mapped[UUID] = mapped_column(primary_key=True)
     event_id: Mapped[UUID] = mapped_column(primary_key=True)
-    at: Mapped[datetime]
+    at: Mapped[datetime] = mapped_column(index=True)
 
 
 def event_values(entry: Entry) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def _event_of(attempt: Attempt, event: EventId) -> AuditEvent:
         resource=attempt.resource,
         patient=attempt.patient,
         ids=() if many else attempt.ids,
-        ids_count=len(attempt.ids),
+        ids_count=len(attempt.ids) or attempt.count,
         ids_digest=sha256(b"".join(sorted(record.bytes for record in attempt.ids))).digest() if many else b"",
         outcome=attempt.outcome,
         reason=attempt.reason,

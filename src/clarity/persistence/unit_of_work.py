@@ -13,6 +13,7 @@ from clarity.application.ports import Clock, NewId, Trail
 from clarity.application.ports.telemetry import Kind
 from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, TrailUnavailable
+from clarity.persistence.access_reports import SqlAccessReportRepository
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
 from clarity.persistence.audit import append
 from clarity.persistence.break_glass.repository import BreakGlassTable, SqlBreakGlassRepository
@@ -184,6 +185,11 @@ class SqlWork:
     def credentials(self) -> SqlCredentialRepository:
         """The credentials of machines."""
         return SqlCredentialRepository(self.session, self.ledger)
+
+    @cached_property
+    def access_reports(self) -> SqlAccessReportRepository:
+        """The trail as a report of unusual access reads it."""
+        return SqlAccessReportRepository(self.session)
 
     @cached_property
     def idempotency_keys(self) -> SqlIdempotencyKeys:

@@ -1,5 +1,6 @@
 """What the use-cases need of the outside world. Each port's docstring is its contract; adapters only meet it."""
 
+from clarity.application.ports.access_reports import AccessReportRepository
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
 from clarity.application.ports.basics import Clock, NewId
 from clarity.application.ports.break_glass import BreakGlassRepository, QueuePlace
@@ -19,6 +20,7 @@ from clarity.application.ports.work import Answered, BeginReading, BeginWork, Id
 
 __all__ = [
     "AccessClaims",
+    "AccessReportRepository",
     "AccountRepository",
     "Answered",
     "BeginReading",

@@ -1,5 +1,6 @@
 """Where accounts and log-ins are kept."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -13,6 +14,10 @@ class AccountRepository(Protocol):
 
     async def get(self, account: AccountId) -> Account:
         """Return one account, or raise `NotFound`."""
+        ...
+
+    async def find(self, accounts: Sequence[AccountId]) -> list[Account]:
+        """Return those that exist among `accounts`, in their order."""
         ...
 
     async def find_by_email(self, email: str) -> Credentials | None:

@@ -49,6 +49,7 @@ class PatientFilter:
     status: PatientStatus | None = None
     practitioner: PractitionerId | None = None
     terms: tuple[IndexTerm, ...] = ()
+    patients: frozenset[PatientId] | None = None
 
 
 class PatientRepository(Protocol):

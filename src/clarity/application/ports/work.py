@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from clarity.application.ports.access_reports import AccessReportRepository
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
 from clarity.application.ports.break_glass import BreakGlassRepository
 from clarity.application.ports.consents import ConsentRepository
@@ -103,6 +104,11 @@ class Work(Protocol):
     @property
     def trail(self) -> TrailReader:
         """The audit trail, to read."""
+        ...
+
+    @property
+    def access_reports(self) -> AccessReportRepository:
+        """The trail as a report of unusual access reads it."""
         ...
 
     @property

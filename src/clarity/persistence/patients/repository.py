@@ -304,6 +304,8 @@ class SqlPatientRepository:
             statement = statement.where(PatientRow.status == conditions.status.value)
         if conditions.practitioner is not None:
             statement = statement.where(cares_for(conditions.practitioner, PatientRow.id))
+        if conditions.patients is not None:
+            statement = statement.where(PatientRow.id.in_(conditions.patients))
         for term in conditions.terms:
             statement = statement.where(PatientRow.id.in_(self.identifiers.owners_of(term)))
         return statement

@@ -34,6 +34,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop what this revision made."""
     op.drop_index("ix_audit_events_outcome_at", "audit_events")
+    op.drop_index("ix_audit_subjects_at", "audit_subjects")
     op.drop_index("ix_audit_subjects_record_id_at", "audit_subjects")
     with op.batch_alter_table("audit_subjects", copy_from=_subjects(at_nullable=False)) as subjects:
         subjects.drop_column("at")
@@ -100,6 +101,7 @@ def _subjects_by_time() -> None:
     with op.batch_alter_table("audit_subjects", copy_from=_subjects(at_nullable=True)) as subjects:
         subjects.alter_column("at", existing_type=_INSTANT, nullable=False)
     op.create_index("ix_audit_subjects_record_id_at", "audit_subjects", ["record_id", "at"])
+    op.create_index("ix_audit_subjects_at", "audit_subjects", ["at"])
     _keep_subjects()
 
 
