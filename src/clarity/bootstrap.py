@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from uuid_utils.compat import uuid7
 
 from clarity.api import app as api
+from clarity.api import server
 from clarity.api.options import ApiOptions
 from clarity.application.access_report import AccessReportService, keep_reporting
 from clarity.application.accounts import AccountService
@@ -30,13 +32,15 @@ from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, Postman, Trail
 from clarity.application.practitioners import PractitionerService
+from clarity.application.rates import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT
 from clarity.application.research import ResearchService
+from clarity.application.retry import CountedOnce
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
 from clarity.audit.encoding import Examiner, Notary, decode
 from clarity.audit.trail import GroupCommitTrail
-from clarity.cache.rates import MemoryRateLimit
+from clarity.cache.rates import RULES, MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
 from clarity.domain.access import OPERATOR, POLICY, SENDER, Actor, Purpose, Role
 from clarity.domain.ids import RequestId
@@ -146,7 +150,7 @@ async def opened_trail(
 
 def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords: Passwords, ready: Probe) -> Services:
     """Join adapters and services."""
-    cursors, limits, codes = Cursors(keyring), MemoryRateLimit(), OneTimeCodes()
+    cursors, limits, codes = Cursors(keyring), CountedOnce(MemoryRateLimit(_rules(settings))), OneTimeCodes()
     idle, required = timedelta(minutes=settings.session_idle_minutes), _requires_second_factor(settings)
     links = _link_sender(settings)
     accounts = AccountService(
@@ -243,10 +247,19 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
         ),
         imports=ImportService(begin=units.begin, now=now),
         demo=DemoService(begin=units.begin, reading=units.reading, accounts=accounts, now=now, new_id=uuid7),
+        limits=limits,
         now=now,
         new_id=uuid7,
         ready=ready,
     )
+
+
+def _rules(settings: Settings) -> dict[str, str]:
+    per_minute = {
+        REQUESTS_OF_ACCOUNT: settings.requests_per_minute_of_account,
+        REQUESTS_FROM_ADDRESS: settings.requests_per_minute_from_address,
+    }
+    return {**RULES, **{what: f"{number} per minute" if number else "" for what, number in per_minute.items()}}
 
 
 def _link_sender(settings: Settings) -> LinkSender:
@@ -337,5 +350,27 @@ def create_app(settings: Settings) -> FastAPI:
     Raises `Misconfigured` if the policy has no rows for a kind of record or a role.
     """
     POLICY.require_complete()
-    options = ApiOptions(today=partial(today, settings), max_body_bytes=settings.max_body_bytes)
+    options = ApiOptions(
+        today=partial(today, settings),
+        max_body_bytes=settings.max_body_bytes,
+        max_concurrent_requests=settings.max_concurrent_requests,
+        max_waiting_requests=settings.max_waiting_requests,
+        request_timeout_seconds=settings.request_timeout_seconds,
+        trusted_proxies=settings.proxies,
+        trusts_local=settings.trusts_local,
+        secure=settings.public_url.startswith("https://"),
+        allowed_hosts=settings.hosts,
+        cors_origins=settings.origins,
+    )
     return api.create_app(partial(serving, settings), options)
+
+
+def serve_until_stopped(settings: Settings, listening: socket.socket) -> None:
+    """Serve the HTTP application on a socket until a signal says stop. Raises `KeyboardInterrupt` if it was Ctrl-C."""
+    options = server.ServerOptions(
+        max_connections=settings.max_connections,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        drain_seconds=settings.drain_seconds,
+        new_id=uuid7,
+    )
+    server.serve(create_app(settings), listening, options)

@@ -25,6 +25,7 @@ from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock
 from clarity.application.practitioners import PractitionerService
 from clarity.application.research import ResearchService
+from clarity.application.retry import CountedOnce
 from clarity.application.services import Services
 from clarity.cache.rates import MemoryRateLimit
 from clarity.domain.access import Role
@@ -143,7 +144,7 @@ def services(
     begin: BeginWork, reading: BeginReading, door: FrontDoor, keyring: Keyring, *, now: Clock = lambda: NOW
 ) -> Services:
     """Return every use-case over some storage."""
-    cursors, limits = Cursors(keyring), MemoryRateLimit()
+    cursors, limits = Cursors(keyring), CountedOnce(MemoryRateLimit())
     return Services(
         patients=PatientService(
             begin=begin,
@@ -188,6 +189,7 @@ def services(
         ),
         imports=ImportService(begin=begin, now=now),
         demo=DemoService(begin=begin, reading=reading, accounts=door.accounts, now=now, new_id=new_id),
+        limits=limits,
         now=now,
         new_id=new_id,
         ready=all_well,

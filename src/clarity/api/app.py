@@ -27,11 +27,16 @@ from clarity.api import (
     second_factors,
     sessions,
 )
-from clarity.api.middleware import Answering, BodyLimit
+from clarity.api.bodies import WholeBodies
+from clarity.api.cors import CrossOrigin, Preflights
+from clarity.api.middleware import AddressLimit, Answering, BodyLimit
 from clarity.api.options import ROOT, ApiOptions
+from clarity.api.overload import Admission, Gate
 from clarity.api.patients import life
 from clarity.api.patients import routes as patients
 from clarity.api.problems import ProblemOut, answer
+from clarity.api.proxies import AllowedHosts, TrustedProxies
+from clarity.application.ports import RateLimit
 from clarity.application.services import Services
 from clarity.domain.errors import ClarityError
 
@@ -80,6 +85,30 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
+def _surround(app: FastAPI, options: ApiOptions, new_id: Callable[[], UUID]) -> None:
+    """Put around the routes what happens to every request: what is added last comes first."""
+    gate = Gate(options.max_concurrent_requests, options.max_waiting_requests)
+    app.state.gate = gate
+    app.state.draining = False
+
+    def limits() -> RateLimit:
+        services: Services = app.state.services
+        return services.limits
+
+    app.add_middleware(Admission, gate=gate, seconds=options.request_timeout_seconds)
+    app.add_middleware(WholeBodies, gate=gate, max_bytes=options.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=options.max_body_bytes)
+    app.add_middleware(AddressLimit, limits=limits)
+    if options.allowed_hosts:
+        app.add_middleware(AllowedHosts, hosts=options.allowed_hosts)
+    cross_origin = CrossOrigin(options.cors_origins)
+    if options.cors_origins:
+        app.add_middleware(Preflights, cross_origin=cross_origin)
+    app.add_middleware(Answering, new_id=new_id, private=ROOT, cross_origin=cross_origin, secure=options.secure)
+    if options.trusted_proxies or options.trusts_local:
+        app.add_middleware(TrustedProxies, trusted=options.trusted_proxies, local=options.trusts_local)
+
+
 def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], options: ApiOptions) -> FastAPI:
     """Return the application. It opens its services when it starts and closes them when it ends."""
 
@@ -113,8 +142,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
     app.state.options = options
     for kind in (ClarityError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)
-    app.add_middleware(BodyLimit, max_bytes=options.max_body_bytes)
-    app.add_middleware(Answering, new_id=new_id, private=ROOT)
+    _surround(app, options, new_id)
     routers = (
         sessions.router,
         me.router,

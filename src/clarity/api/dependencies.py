@@ -146,7 +146,7 @@ async def _client_address(request: Request) -> str:
 
 
 ClientAddress = Annotated[str, Depends(_client_address)]
-"""The address the connection came from, whatever headers say: no proxy is trusted."""
+"""The address the connection came from, or the one that a trusted proxy says it came from; "" if there is none."""
 
 
 async def _current_actor(

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from clarity.api.dependencies import RunningServices
 from clarity.api.wire import Wire
@@ -30,9 +30,9 @@ async def is_alive() -> HealthOut:
 
 
 @router.get("/ready", responses={503: {"model": ReadinessOut, "description": "Something needed cannot be reached."}})
-async def is_ready(services: RunningServices, response: Response) -> ReadinessOut:
+async def is_ready(services: RunningServices, request: Request, response: Response) -> ReadinessOut:
     """Tell whether everything needed can be reached. While it cannot, send requests elsewhere."""
-    checks = dict(await services.ready())
+    checks = {"staying": False} if request.app.state.draining else dict(await services.ready())
     if all(checks.values()):
         return ReadinessOut(status="ready", checks=checks)
     response.status_code = 503

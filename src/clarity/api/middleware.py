@@ -1,16 +1,36 @@
 """What happens to every request, whatever its route: plain ASGI, since each layer is paid for by every request."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from uuid import UUID
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clarity.api import logs
+from clarity.api.cors import CrossOrigin, RawHeaders
+from clarity.api.overload import PROBES
 from clarity.api.problems import answer_to
+from clarity.application.ports import RateLimit
+from clarity.application.rates import REQUESTS_FROM_ADDRESS
+from clarity.application.sessions import network_of
+from clarity.domain.errors import Unavailable
 from clarity.domain.ids import RequestId
+
+# OWASP REST Security Cheat Sheet. What an answer holds is data: nothing in it may run, be framed, or be taken for
+# anything else, and no page of another origin has a use for it, unless CORS says so.
+SAFE_HEADERS: RawHeaders = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+# Two years, as hstspreload.org wants them; what other names under the same domain do is not ours to say.
+_ONLY_HTTPS = (b"strict-transport-security", b"max-age=63072000")
+_KEPT_BY_NOBODY = (b"cache-control", b"no-store")
 
 
 class Answering:
@@ -20,11 +40,24 @@ class Answering:
     ends here, because the server would log it with the message of the exception and so with patients.
     """
 
-    def __init__(self, app: ASGIApp, new_id: Callable[[], UUID], private: str) -> None:
-        """Answer around `app`; nobody on the way may keep what lies below the path `private`."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        new_id: Callable[[], UUID],
+        private: str,
+        cross_origin: CrossOrigin | None = None,
+        *,
+        secure: bool = False,
+    ) -> None:
+        """Answer around `app`; nobody on the way may keep what lies below the path `private`.
+
+        With `secure`, browsers are told to come by https alone, and without it those who did.
+        """
         self._app = app
         self._new_id = new_id
         self._private = private
+        self._cross_origin = cross_origin or CrossOrigin(())
+        self._secure = secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -40,7 +73,7 @@ class Answering:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message), request, scope["path"])
+                message["headers"] = [*message.get("headers", ()), *self._headers(scope, request)]
             await send(message)
 
         try:
@@ -49,15 +82,41 @@ class Answering:
             problem = answer_to(exc, request)
             if not status:
                 await problem(scope, receive, send_on)
+        except asyncio.CancelledError:
+            # The server ends, and this request had all the time that there was. Nobody awaits this task.
+            if not status:
+                await answer_to(Unavailable(), request)(scope, receive, send_on)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             logs.answered(request, scope["method"], route, status, time.perf_counter() - began)
 
-    def _add_headers(self, headers: MutableHeaders, request: RequestId, path: str) -> None:
-        headers["X-Request-Id"] = str(request)
-        headers["X-Content-Type-Options"] = "nosniff"
-        if path.startswith(self._private):
-            headers["Cache-Control"] = "no-store"
+    def _headers(self, scope: Scope, request: RequestId) -> RawHeaders:
+        headers = [(b"x-request-id", str(request).encode()), *SAFE_HEADERS, *self._cross_origin.headers(scope)]
+        if scope["path"].startswith(self._private):
+            headers.append(_KEPT_BY_NOBODY)
+        if self._secure or scope.get("scheme") == "https":
+            headers.append(_ONLY_HTTPS)
+        return headers
+
+
+class AddressLimit:
+    """Counts what comes from one network, whoever it is, before anything else is done about it."""
+
+    def __init__(self, app: ASGIApp, limits: Callable[[], RateLimit]) -> None:
+        """Pass on to `app` what is not too much."""
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, or raise `TooMany`."""
+        if scope["type"] == "http" and scope["path"] not in PROBES:
+            client = scope.get("client")
+            await self._limits().hit(REQUESTS_FROM_ADDRESS, network_of(client[0]) if client else "")
+        await self._app(scope, receive, send)
+
+
+# Nobody reads the rest of what was sent.
+_NO_MORE = {"Connection": "close"}
 
 
 class BodyLimit:
@@ -74,7 +133,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         if self._is_too_long(Headers(scope=scope).get("content-length", "0")):
-            await answer_to(HTTPException(413), scope["state"]["request_id"])(scope, receive, send)
+            problem = HTTPException(413, headers=_NO_MORE)
+            await answer_to(problem, scope["state"]["request_id"])(scope, receive, send)
             return
         read = 0
 
@@ -83,7 +143,7 @@ class BodyLimit:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._max_bytes:
-                raise HTTPException(413)
+                raise HTTPException(413, headers=_NO_MORE)
             return message
 
         await self._app(scope, receive_some, send)

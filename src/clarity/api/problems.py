@@ -46,10 +46,15 @@ _STATUS: dict[type[BaseException], int] = {
 # What the protocol finds wrong, before or beside any use-case.
 _OF_PROTOCOL = {
     405: ("method-not-allowed", "This path does not have this method."),
+    408: ("too-slow", "The request did not arrive in time."),
     413: ("too-large", "The body is larger than this service reads."),
+    414: ("uri-too-long", "The path and query are longer than this service reads."),
     415: ("unsupported-media-type", "The body must be JSON, declared as such and not compressed."),
+    421: ("misdirected", "This service does not go by that name."),
     428: ("precondition-required", "Say in If-Match which version you have seen; its ETag came with it."),
+    431: ("head-too-large", "The headers are longer, or more, than this service reads."),
 }
+_MALFORMED = ("malformed", "This is not a request as HTTP/1.1 has it (RFC 9112).")
 _UNFORESEEN = "Something went wrong here; those who run this service find it by the reference."
 _EXAMPLE_REFERENCE = RequestId(UUID("019a9d5c-5f0a-7b11-9c36-2d7e41f0c5aa"))
 
@@ -115,6 +120,12 @@ def described(error: Exception, request: RequestId) -> ProblemOut:
     # Whatever an absence could tell about itself would tell it from a refusal.
     detail = None if isinstance(error, NotFound) or str(error) == title else str(error)
     return ProblemOut(type=_named(error.code), title=title, status=status, detail=detail)
+
+
+def malformed() -> ProblemOut:
+    """Return what is told to who sent something that is not HTTP."""
+    code, title = _MALFORMED
+    return ProblemOut(type=_named(code), title=title, status=400)
 
 
 def _of_validation(error: RequestValidationError) -> ProblemOut:

@@ -7,22 +7,43 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from clarity.api.bodies import require_few_values
 from clarity.api.options import ROOT
 from clarity.api.problems import documented
-from clarity.domain.errors import CannotOpen, Invalid, PoolExhausted, TrailUnavailable, Unauthenticated
+from clarity.domain.errors import (
+    CannotOpen,
+    Invalid,
+    Overloaded,
+    PoolExhausted,
+    TimedOut,
+    TooMany,
+    TrailUnavailable,
+    Unauthenticated,
+)
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 _ACCEPTED = {"POST": (JSON,), "PUT": (JSON,), "PATCH": (MERGE_PATCH, JSON)}
-_INVALID = Invalid("names.0.family", "must be a text")
+_ALWAYS = (
+    Invalid("names.0.family", "must be a text"),
+    Unauthenticated(),
+    TooMany(60),
+    CannotOpen(),
+    PoolExhausted(),
+    TrailUnavailable(),
+    Overloaded(2),
+    TimedOut(),
+)
 
 
 class _UnparsedRequest(Request):
     """A request whose JSON reaches its shape as bytes, so that the shape parses it: once, strictly and bounded."""
 
     async def json(self) -> bytes:
-        """Return the body as it came."""
-        return await self.body()
+        """Return the body as it came, having looked that there is not too much in it."""
+        body = await self.body()
+        require_few_values(body)
+        return body
 
 
 class JsonRoute(APIRoute):
@@ -54,5 +75,5 @@ def router_of(feature: str) -> APIRouter:
         prefix=f"{ROOT}/{feature}",
         tags=[feature],
         route_class=JsonRoute,
-        responses=documented(_INVALID, Unauthenticated(), CannotOpen(), PoolExhausted(), TrailUnavailable()),
+        responses=documented(*_ALWAYS),
     )

@@ -16,8 +16,9 @@ from clarity.application.open_sessions import OpenSessionService
 from clarity.application.outbox import OutboxService
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
-from clarity.application.ports import Clock, NewId
+from clarity.application.ports import Clock, NewId, RateLimit
 from clarity.application.practitioners import PractitionerService
+from clarity.application.rates import REQUESTS_OF_ACCOUNT
 from clarity.application.research import ResearchService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import SessionService
@@ -50,6 +51,7 @@ class Services:
     access_reports: AccessReportService
     imports: ImportService
     demo: DemoService
+    limits: RateLimit
     now: Clock
     new_id: NewId
     ready: Probe
@@ -57,8 +59,12 @@ class Services:
     async def authenticate(self, bearer: str, request: RequestId, address: str, *, enrolling: bool = False) -> Actor:
         """Return who asks with an access token, or with the credential of a machine: the beginning tells which.
 
-        Raises `Unauthenticated` alike if it does not hold. A machine enrols nothing, and needs no second factor.
+        Raises `Unauthenticated` alike if it does not hold, and `TooMany` if their account asks too often. A machine
+        enrols nothing, and needs no second factor.
         """
         if bearer.startswith(PREFIX):
-            return await self.credentials.resolve(bearer, request, address)
-        return await self.sessions.resolve(bearer, request, enrolling=enrolling)
+            actor = await self.credentials.resolve(bearer, request, address)
+        else:
+            actor = await self.sessions.resolve(bearer, request, enrolling=enrolling)
+        await self.limits.hit(REQUESTS_OF_ACCOUNT, str(actor.id))
+        return actor

@@ -13,6 +13,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from clarity.application.break_glass import BREAK_GLASS
 from clarity.application.credentials import FAILURES_FROM_ADDRESS
 from clarity.application.passwords import LINKS_FROM_ADDRESS, RESETS_FROM_ADDRESS, RESETS_OF_ACCOUNT
+from clarity.application.rates import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT
 from clarity.application.second_factors import CODES_OF_ACCOUNT, PASSWORDS_AGAIN
 from clarity.application.sessions import (
     ATTEMPTS_ON_ACCOUNT,
@@ -41,6 +42,9 @@ RULES = {
     "ssn-search": "30 per minute",
     # More than a night in an emergency room needs, and too few to leaf through the practice.
     BREAK_GLASS: "20 per hour",
+    # Nobody reads twenty records a second, minute after minute; a program that went astray asks for them.
+    REQUESTS_OF_ACCOUNT: "1200 per minute",
+    REQUESTS_FROM_ADDRESS: "6000 per minute",
 }
 
 COUNTERS = 2**14
@@ -56,15 +60,21 @@ class MemoryRateLimit:
     """
 
     def __init__(self, rules: Mapping[str, str] = RULES, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Limit by `rules`, "20 per 5 minutes" for each thing that may be tried. `clock` returns seconds."""
-        self._rules = {what: parse(rule) for what, rule in rules.items()}
+        """Limit by `rules`, "20 per 5 minutes" for each thing that may be tried, "" for what is not limited.
+
+        `clock` returns seconds.
+        """
+        self._rules = {what: parse(rule) if rule else None for what, rule in rules.items()}
         self._limiter = FixedWindowRateLimiter(_Windows(clock))
         self._clock = clock
         self._key = token_bytes(32)
 
     async def hit(self, what: str, who: str) -> None:
         """Count one attempt at `what` by `who`, or raise `TooMany`. Raises `KeyError` if there is no such rule."""
-        rule, counter = self._rules[what], self._counter_of(who)
+        rule = self._rules[what]
+        if rule is None:
+            return
+        counter = self._counter_of(who)
         if not await self._limiter.hit(rule, what, counter):
             window = await self._limiter.get_window_stats(rule, what, counter)
             raise TooMany(max(1, math.ceil(window.reset_time - self._clock())))

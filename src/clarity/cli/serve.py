@@ -16,16 +16,12 @@ from clarity.domain.errors import Unavailable
 if TYPE_CHECKING:
     from clarity.upkeep import Settings
 
-# Requests that are being answered get this long after the signal to stop. Container managers wait 30 seconds
-# before they kill, and closing the database takes a moment too.
-_DRAIN_SECONDS = 25
-
 Host = Annotated[str, typer.Option(help="The address to listen on. Other machines reach 0.0.0.0; put TLS before it.")]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes a free one.")]
 
 
 def serve(*, host: Host = "127.0.0.1", port: Port = 8000) -> None:
-    """Serve the HTTP API until stopped: SIGTERM or Ctrl-C lets running requests end first.
+    """Serve the HTTP API until stopped: SIGTERM or Ctrl-C lets running requests end first, and a second ends at once.
 
     Refuses to start with a missing or wrong key, with tables that are behind, and outside development with
     anything unsafe. Several processes may serve one PostgreSQL database side by side.
@@ -67,23 +63,11 @@ def address_of(listening: socket.socket) -> str:
 
 def run(settings: "Settings", listening: socket.socket) -> None:
     """Serve on a socket until a signal says stop."""
-    import uvicorn
+    from clarity.bootstrap import serve_until_stopped
 
-    from clarity.bootstrap import create_app
-
-    config = uvicorn.Config(
-        create_app(settings),
-        # The application writes its own log, in which no address and no query of a request stands.
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        lifespan="on",
-        http="httptools",
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
-    )
     log_to_standard_error()
     note(f"Serving on {address_of(listening)}; Ctrl-C stops it.")
-    uvicorn.Server(config).run([listening])
+    serve_until_stopped(settings, listening)
 
 
 async def _check(settings: "Settings") -> None:

@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from clarity.config import callers
 from clarity.config.addresses import DatabaseAddress
 from clarity.domain.break_glass import DEFAULT_MINUTES, MAX_NAME
 from clarity.domain.errors import Invalid, Misconfigured
@@ -71,6 +72,21 @@ def _mail_url(value: SecretStr) -> SecretStr:
 def _public_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
         raise ValueError("expected https://HOST, and nothing behind the path")
+    return value
+
+
+def _proxies(value: str) -> str:
+    callers.trusted_proxies(value)
+    return value
+
+
+def _hosts(value: str) -> str:
+    callers.allowed_hosts(value)
+    return value
+
+
+def _origins(value: str) -> str:
+    callers.cors_origins(value)
     return value
 
 
@@ -166,6 +182,23 @@ class Settings(BaseSettings):
     audit_timeout_seconds: float = Field(5, gt=0)
     max_body_bytes: int = Field(1_048_576, ge=1_024)
 
+    # As many as there are connections to the database: whoever is let in finds one free.
+    max_concurrent_requests: int = Field(
+        default_factory=lambda given: given.get("db_pool_size", 5) + given.get("db_max_overflow", 10), ge=1
+    )
+    max_waiting_requests: int = Field(default_factory=lambda given: 2 * given.get("max_concurrent_requests", 15), ge=0)
+    max_connections: int = Field(1_000, ge=1)
+    request_timeout_seconds: float = Field(30, gt=0, le=3_600)
+    keep_alive_seconds: float = Field(75, gt=0)
+    drain_seconds: float = Field(
+        default_factory=lambda given: 0 if given.get("environment") is Environment.DEVELOPMENT else 5, ge=0, le=20
+    )
+    requests_per_minute_of_account: int = Field(1_200, ge=0)
+    requests_per_minute_from_address: int = Field(6_000, ge=0)
+    trusted_proxies: Annotated[str, AfterValidator(_proxies)] | None = None
+    allowed_hosts: Annotated[str, AfterValidator(_hosts)] | None = None
+    cors_origins: Annotated[str, AfterValidator(_origins)] | None = None
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -204,12 +237,33 @@ class Settings(BaseSettings):
         """Where messages go; if nothing says it, to a folder in `data_dir`."""
         return self.mail_url.get_secret_value() if self.mail_url else f"folder:{self.data_dir}/outbox"
 
+    @property
+    def proxies(self) -> tuple[callers.Network, ...]:
+        """The networks of the proxies that are believed."""
+        return callers.trusted_proxies(self.trusted_proxies or "")
+
+    @property
+    def trusts_local(self) -> bool:
+        """Whether whoever comes through a Unix socket is such a proxy."""
+        return callers.LOCAL in callers.members(self.trusted_proxies or "")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names that the service goes by; none if it goes by any."""
+        return callers.allowed_hosts(self.allowed_hosts or "")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins whose pages may call the service."""
+        return callers.cors_origins(self.cors_origins or "")
+
     def check_start(self, found: Sequence[str] = ()) -> None:
         """Refuse to start with `Misconfigured` that names every problem and what to do about it.
 
         `found` are further problems, which only a connection could tell. In development nothing is refused.
         """
         unsafe = [*self._unsafe_databases(), *self._unsafe_switches(), *self._unsafe_sessions(), *self._unsafe_mail()]
+        unsafe += self._unsafe_origins()
         self._refuse([*unsafe, *self._missing_keys(), *found])
 
     def check_migration(self) -> None:
@@ -263,6 +317,10 @@ class Settings(BaseSettings):
             yield "MAIL_URL: nobody reads a folder; set the address of a mail server, smtps://USER:PASSWORD@HOST"
         if not self.public_url.startswith("https://"):
             yield "PUBLIC_URL: the links in messages lead there, and whoever sees one may use it; set https://…"
+
+    def _unsafe_origins(self) -> Iterator[str]:
+        if any(origin.startswith("http://") for origin in self.origins):
+            yield "CORS_ORIGINS: whoever is on the way could change a page that came by http; name https origins only"
 
     def _missing_keys(self) -> Iterator[str]:
         for name, place in (("KEY_ROOT", self.key_root), ("KEY_STORE", self.key_store)):

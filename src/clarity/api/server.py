@@ -1,0 +1,138 @@
+"""The server around the application: it bounds connections, and stops without breaking off what it has begun."""
+
+import asyncio
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from types import FrameType
+from uuid import UUID
+
+import uvicorn
+from fastapi import FastAPI
+
+from clarity.api.connections import Connection, Crowd, CrowdConfig
+
+# From the signal to stop, requests get this long. Container managers wait 30 seconds before they kill, and closing the
+# database takes a moment too.
+_FINISH_SECONDS = 25.0
+# What is cancelled then rolls back and says so in the trail.
+_UNWIND_SECONDS = 3.0
+# Files that are no connections of clients: those to databases, keys, the log, and what a moment needs.
+_OTHER_FILES = 200
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How many may be connected, how long a connection may be idle, and how long to go on after the signal to stop."""
+
+    max_connections: int
+    keep_alive_seconds: float
+    drain_seconds: float
+    new_id: Callable[[], UUID]
+
+
+def serve(app: FastAPI, listening: socket.socket, options: ServerOptions) -> None:
+    """Serve `app` on a socket until a signal says stop. Raises `KeyboardInterrupt` if that was Ctrl-C."""
+    config = CrowdConfig(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        # The application writes its own log, in which no address and no query of a request stands.
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # Who is believed is for the application to decide, and not for a variable of the environment.
+        proxy_headers=False,
+        timeout_keep_alive=max(1, round(options.keep_alive_seconds)),
+    )
+    config.crowd = Crowd(most=_affordable(options.max_connections), new_id=options.new_id)
+    server = _Server(config, app, options.drain_seconds)
+    server.run([listening])
+    if server.stopped_by == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def _affordable(connections: int) -> int:
+    """Return how many connections the limit on open files leaves us, after raising it as far as we may and need."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + _OTHER_FILES
+    if now != resource.RLIM_INFINITY and now < needed:
+        now = needed if most == resource.RLIM_INFINITY else min(needed, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now, most))
+        if now < needed:
+            connections = max(1, now - _OTHER_FILES)
+            _log.warning("connections=%d since no more files may be open", connections)
+    return connections
+
+
+class _Server(uvicorn.Server):
+    """The library's server, with connections that are looked after, and another way to stop.
+
+    The first signal makes it say that it is not ready, and that connections end with the next answer; after
+    `drain_seconds`, in which whoever distributes requests notices, it stops listening, and ends when all are answered.
+    The second ends the process as if it were killed, which harms nothing (tests/integration/test_killed_server.py).
+    """
+
+    def __init__(self, config: CrowdConfig, app: FastAPI, drain_seconds: float) -> None:
+        super().__init__(config)
+        self.stopped_by: int | None = None
+        self._app = app
+        self._crowd = config.crowd
+        self._drain_seconds = drain_seconds
+        self._stop_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop, or end at once if that has begun. Signals are not kept, to be raised again at the end."""
+        del frame
+        if self.stopped_by is not None:
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self.stopped_by = sig
+        self._crowd.draining = self._app.state.draining = True
+        self._stop_at = monotonic() + self._drain_seconds
+        self.should_exit = not self._drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections once a second, and at the time to stop."""
+        now = monotonic()
+        if counter % 10 == 0:
+            self._look_after_connections(now)
+        if self._stop_at is not None and now >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Let what runs end, cancel what does not, and return when it has said so in the trail.
+
+        The library would cancel too, and close the trail meanwhile.
+        """
+        left = _FINISH_SECONDS - self._drain_seconds
+        await self._wait_while(lambda: bool(self.server_state.connections or self.server_state.tasks), left)
+        if self.server_state.tasks:
+            _log.warning("cancelled=%d since they took longer than a stop may", len(self.server_state.tasks))
+            for task in list(self.server_state.tasks):
+                task.cancel()
+            await self._wait_while(lambda: bool(self.server_state.tasks), _UNWIND_SECONDS)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.transport.abort()
+        for server in self.servers:
+            await server.wait_closed()
+
+    async def _wait_while(self, busy: Callable[[], bool], seconds: float) -> None:
+        ends = monotonic() + seconds
+        while busy() and monotonic() < ends:
+            self._look_after_connections(monotonic())
+            await asyncio.sleep(0.05)
+
+    def _look_after_connections(self, now: float) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.look(now)
