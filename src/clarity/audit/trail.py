@@ -72,6 +72,12 @@ class GroupCommitTrail:
         self._queue: deque[_Call] = deque()
         self._batch: deque[_Call] = deque()
         self._depth = 0
+        self.events_written = 0
+        """How many events were made durable, since the trail was opened."""
+        self.batches_written = 0
+        """In how many batches."""
+        self.failures = 0
+        """How many events were refused, given up or turned away."""
         self._flusher: asyncio.Task[None] | None = None
         self._failing = False
         self._closed = False
@@ -89,12 +95,22 @@ class GroupCommitTrail:
 
     @property
     def healthy(self) -> bool:
-        """Whether an event recorded now should be durable in time.
+        """Whether an event recorded now should be durable in time."""
+        return not self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """Why an event recorded now would not be durable in time, "" if it should be.
 
         A trail that nobody uses is healthy: only an event can find out, and none comes while we say no.
         """
-        stuck = self._depth > 0 and (self._failing or self.delay_seconds > self._timeout_seconds)
-        return not (self._closed or stuck)
+        if self._closed:
+            return "is closed"
+        if self._depth >= self._capacity:
+            return "has a full queue"
+        if self._depth and self._failing:
+            return "cannot be written"
+        return "is stuck" if self.delay_seconds > self._timeout_seconds else ""
 
     async def record(self, events: Sequence[AuditEvent]) -> None:
         """Return once the events are durable. Raises `TrailUnavailable` if they are not in time.
@@ -131,6 +147,7 @@ class GroupCommitTrail:
         # A call larger than the capacity passes when it is alone: it would never fit otherwise.
         full = self._depth > 0 and self._depth + len(entries) > self._capacity
         if full or self._closed:
+            self.failures += len(entries)
             raise TrailUnavailable
         call = _Call(entries, asyncio.get_running_loop().create_future())
         self._queue.append(call)
@@ -167,6 +184,7 @@ class GroupCommitTrail:
             call = calls.popleft()
             call.settle(durable=False)
             self._depth -= len(call.entries)
+            self.failures += len(call.entries)
 
     async def _flush(self) -> None:
         while self._queue:
@@ -199,9 +217,12 @@ class GroupCommitTrail:
         if len(entries) <= self._batch_size:
             refusal = await self._append(entries)
             if refusal is None:
+                self.batches_written += 1
+                self.events_written += len(entries)
                 return set()
             if len(entries) == 1:
                 culprit = entries[0].event.id
+                self.failures += 1
                 _log.error("The audit trail refuses event %s: %s", culprit, _safe(refusal))
                 return {culprit}
         middle = len(entries) // 2

@@ -18,7 +18,7 @@ from clarity.security.envelope import SYSTEM_SUBJECT
 from clarity.security.hazmat import KEY_BYTES, Aead, random_bytes
 from clarity.security.keystore import KeyStore, Purpose, StoredKey, associated_data
 from clarity.security.roots import KeyRoot
-from clarity.security.vault import DataKey, SystemVault
+from clarity.security.vault import DataKey, SystemVault, Tally
 
 __all__ = ["Keyring", "Purpose", "WrappedKey", "initialise"]
 
@@ -47,13 +47,15 @@ class Keyring:
         self._secrets = {purpose: dict(secrets[purpose]) for purpose in Purpose}
         self._newest = {purpose: max(generations) for purpose, generations in self._secrets.items()}
         self._keks = {generation: Aead(key) for generation, key in self._secrets[Purpose.KEK].items()}
+        self.tally = Tally()
+        """What was done with the data keys of this keyring."""
         self._system = SystemVault(
             {
-                generation: DataKey(SYSTEM_SUBJECT, generation, Aead(key))
+                generation: DataKey(SYSTEM_SUBJECT, generation, Aead(key), self.tally)
                 for generation, key in self._secrets[Purpose.SYSTEM].items()
             }
         )
-        self._unwrap = _remembering_unwrapper(self._keks, cache_size)
+        self._unwrap = _remembering_unwrapper(self._keks, cache_size, self.tally)
 
     @classmethod
     def open(cls, store: KeyStore, root: KeyRoot, cache_size: int = 10_000) -> Self:
@@ -104,7 +106,8 @@ class Keyring:
         kek_generation = self._newest[Purpose.KEK]
         key = random_bytes(KEY_BYTES)
         wrapped = self._keks[kek_generation].encrypt(key, _wrapping(subject, generation, kek_generation))
-        return WrappedKey(subject, generation, kek_generation, wrapped), DataKey(subject, generation, Aead(key))
+        made = DataKey(subject, generation, Aead(key), self.tally)
+        return WrappedKey(subject, generation, kek_generation, wrapped), made
 
     def unwrap(self, wrapped: WrappedKey) -> DataKey:
         """Return the data key inside.
@@ -150,7 +153,9 @@ def _unwrapped(key: StoredKey, store: KeyStore, root: KeyRoot) -> bytes:
     return secret
 
 
-def _remembering_unwrapper(keks: Mapping[int, Aead], cache_size: int) -> Callable[[bytes, UUID, int, int], DataKey]:
+def _remembering_unwrapper(
+    keks: Mapping[int, Aead], cache_size: int, tally: Tally
+) -> Callable[[bytes, UUID, int, int], DataKey]:
     # `lru_cache` is bounded, safe under threads, and does not remember what raised.
     @lru_cache(maxsize=cache_size)
     def unwrap(wrapped: bytes, subject: UUID, generation: int, kek_generation: int) -> DataKey:
@@ -158,7 +163,7 @@ def _remembering_unwrapper(keks: Mapping[int, Aead], cache_size: int) -> Callabl
         if kek is None:
             raise CannotOpen
         key = kek.decrypt(wrapped, _wrapping(subject, generation, kek_generation))
-        return DataKey(subject, generation, Aead(key))
+        return DataKey(subject, generation, Aead(key), tally)
 
     return unwrap
 

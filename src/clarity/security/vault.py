@@ -19,6 +19,15 @@ from clarity.security.envelope import (
 from clarity.security.hazmat import Aead
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many values were sealed and opened with the keys of one keyring, and how many did not open."""
+
+    seals: int = 0
+    opens: int = 0
+    failures: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DataKey:
     """The key that seals the rows of one subject. It cannot be read out, compared or pickled."""
@@ -26,6 +35,7 @@ class DataKey:
     subject: UUID
     generation: int
     _aead: Aead = field(repr=False)
+    _tally: Tally = field(default_factory=Tally, repr=False)
     _header: bytes = field(init=False, repr=False)
     _binding: bytes = field(init=False, repr=False)
 
@@ -38,6 +48,7 @@ class DataKey:
         """Return `plaintext` padded, encrypted and bound to `place`, which must be this subject's."""
         if place.subject != self.subject:
             raise ValueError("a data key seals its own subject's rows only")
+        self._tally.seals += 1
         return self._aead.encrypt(pad(plaintext), associated_data(self._binding, place), header=self._header)
 
     def open(self, place: Place, sealed: bytes) -> bytes:
@@ -46,6 +57,15 @@ class DataKey:
         Raises `CannotOpen` if it was altered, comes from another place, or was sealed for another subject or
         by another generation of the key.
         """
+        try:
+            plaintext = self._opened(place, sealed)
+        except CannotOpen:
+            self._tally.failures += 1
+            raise
+        self._tally.opens += 1
+        return plaintext
+
+    def _opened(self, place: Place, sealed: bytes) -> bytes:
         if place.subject != self.subject or sealed[:HEADER_BYTES] != self._header:
             raise CannotOpen
         return unpad(self._aead.decrypt(sealed, associated_data(self._binding, place), skip=HEADER_BYTES))
