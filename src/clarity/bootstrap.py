@@ -39,6 +39,8 @@ from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
 from clarity.audit.encoding import Examiner, Notary, decode
+from clarity.application.trail import TrailService
+from clarity.application.trail_csv import CsvTrail
 from clarity.audit.trail import GroupCommitTrail
 from clarity.cache.rates import RULES, MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
@@ -48,6 +50,8 @@ from clarity.domain.links import LinkPurpose
 from clarity.domain.practice_hours import PracticeHours
 from clarity.domain.retention import Retention
 from clarity.mail.addresses import open_postman
+from clarity.domain.trail import ExportFormat
+from clarity.fhir.audit_events import FhirTrail
 from clarity.persistence.audit import SqlEventStore
 from clarity.persistence.engine import Database, EngineOptions, connect
 from clarity.persistence.types import use_system_seal
@@ -191,6 +195,12 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
         ),
         duplicates=DuplicateService(units.begin, units.reading, cursors, now),
         consents=ConsentService(units.begin, units.reading, now),
+        trail=TrailService(
+            units.reading,
+            cursors,
+            now,
+            {ExportFormat.CSV: CsvTrail(), ExportFormat.FHIR: FhirTrail(settings.practice_name)},
+        ),
         research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(units.begin, units.reading, cursors, now),
         accounts=accounts,

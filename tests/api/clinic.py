@@ -28,6 +28,8 @@ from clarity.application.research import ResearchService
 from clarity.application.retry import CountedOnce
 from clarity.application.services import Services
 from clarity.cache.rates import MemoryRateLimit
+from clarity.application.trail import TrailService
+from clarity.application.trail_csv import CsvTrail
 from clarity.domain.access import Role
 from clarity.domain.break_glass import DEFAULT_MINUTES
 from clarity.domain.ids import PatientId, PractitionerId
@@ -36,6 +38,9 @@ from clarity.domain.practice_hours import PracticeHours
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.retention import Retention
 from clarity.search.streaming import StreamingSearch
+from clarity.domain.trail import ExportFormat
+from clarity.fhir.audit_events import FhirTrail
+from clarity.printing.accountings import PaperPress
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from clarity.security.machine_keys import MachineKeys
@@ -166,6 +171,9 @@ def services(
             practice="Harbor Psychiatry",
         ),
         duplicates=DuplicateService(begin, reading, cursors, now),
+        trail=TrailService(
+            reading, cursors, now, {ExportFormat.CSV: CsvTrail(), ExportFormat.FHIR: FhirTrail("Harbor Psychiatry")}
+        ),
         consents=ConsentService(begin, reading, now),
         research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(begin, reading, cursors, now),

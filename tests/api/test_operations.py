@@ -143,6 +143,8 @@ OPERATIONS = {
     "list_credentials": of(Resource.CREDENTIAL, Action.LIST, 404),
     "revoke_credential": of(Resource.CREDENTIAL, Action.REVOKE, 404),
     "list_research_subjects": of(Resource.RESEARCH_SUBJECT, Action.LIST, 200),
+    "list_audit_events": of(Resource.AUDIT_EVENT, Action.LIST, 200),
+    "export_audit_events": of(Resource.AUDIT_EVENT, Action.EXPORT, 200),
     "register_practitioner": of(Resource.PRACTITIONER, Action.REGISTER, 201),
     "list_practitioners": of(Resource.PRACTITIONER, Action.LIST, 200),
     "search_practitioners": of(Resource.PRACTITIONER, Action.LIST, 200),

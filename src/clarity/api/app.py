@@ -14,6 +14,7 @@ import clarity
 from clarity.api import (
     access_report,
     accounts,
+    audit,
     break_glass,
     consents,
     credentials,
@@ -60,6 +61,7 @@ _TAGS = [
     {"name": "patients", "description": "Patient records, as far as the caller's role and ties reach."},
     {"name": "legal-holds", "description": "The records that are kept for legal matters."},
     {"name": "duplicates", "description": "Patients who may be one person, and the merging of their records."},
+    {"name": "audit", "description": "Who did what to whose record. For compliance officers."},
     {"name": "consents", "description": "What patients allowed in writing, and take back."},
     {"name": "break-glass", "description": "Access to one patient in an emergency, and its review."},
     {"name": "research", "description": "Patients, de-identified, for researchers."},
@@ -160,6 +162,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         break_glass.router,
         duplicates.router,
         consents.router,
+        audit.router,
         research.router,
         access_report.router,
         practitioners.router,

@@ -25,6 +25,7 @@ from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Services
 from clarity.application.sessions import SessionService
 from clarity.domain.access import Actor
+from clarity.application.trail import TrailService
 from clarity.domain.errors import Invalid, Unauthenticated
 from clarity.domain.ids import RequestId
 
@@ -110,6 +111,10 @@ BrokenGlass = Annotated[BreakGlassService, Depends(_break_glass)]
 Life = Annotated[LifeService, Depends(_life)]
 Duplicates = Annotated[DuplicateService, Depends(_duplicates)]
 Consents = Annotated[ConsentService, Depends(_consents)]
+async def _trail(services: RunningServices) -> TrailService:
+    return services.trail
+
+
 Research = Annotated[ResearchService, Depends(_research)]
 Practitioners = Annotated[PractitionerService, Depends(_practitioners)]
 Accounts = Annotated[AccountService, Depends(_accounts)]
@@ -124,6 +129,7 @@ AccessReports = Annotated[AccessReportService, Depends(_access_reports)]
 async def _request_id(request: Request) -> RequestId:
     request_id: RequestId = request.state.request_id
     return request_id
+AuditTrail = Annotated[TrailService, Depends(_trail)]
 
 
 RequestIdDep = Annotated[RequestId, Depends(_request_id)]

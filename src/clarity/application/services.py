@@ -23,6 +23,7 @@ from clarity.application.research import ResearchService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import SessionService
 from clarity.domain.access import Actor
+from clarity.application.trail import TrailService
 from clarity.domain.credentials import PREFIX
 from clarity.domain.ids import RequestId
 
@@ -38,6 +39,7 @@ class Services:
     life: LifeService
     break_glass: BreakGlassService
     duplicates: DuplicateService
+    trail: TrailService
     consents: ConsentService
     research: ResearchService
     practitioners: PractitionerService

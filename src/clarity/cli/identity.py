@@ -110,6 +110,21 @@ def as_caller(settings: "Settings", who: Caller, use_case: Callable[[Services, A
     return in_practice(settings, act)
 
 
+def as_caller_or_operator(
+    settings: "Settings", who: Caller | None, use_case: Callable[[Services, Actor], Awaitable[Result]]
+) -> Result:
+    """Run one use-case as whoever logs in, or as the operator if nobody does; return what came of it."""
+    if who is not None:
+        return as_caller(settings, who, use_case)
+
+    async def act(services: Services) -> Result:
+        from clarity.bootstrap import operator
+
+        return await use_case(services, operator())
+
+    return in_practice(settings, act)
+
+
 async def _opened(services: Services, who: Caller, request: RequestId) -> Opened:
     """Log in, and ask for a code if it turns out that one is needed."""
     log_in = partial(services.sessions.log_in, who.email, who.password, request, HERE, agent=_AGENT)

@@ -1,7 +1,6 @@
 """`clarity practitioner`: who cares for patients. Acts as whoever logs in, or else as the operator."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, TypeVar
 from uuid import UUID
@@ -13,8 +12,8 @@ from rich.table import Table
 from clarity.application.pages import MAX_PAGE
 from clarity.application.practitioners import Caseload
 from clarity.application.services import Services
-from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, caller, logged_in
-from clarity.cli.practice import in_practice, read_settings
+from clarity.cli.identity import AsEmail, Code, PasswordFromStdin, Token, as_caller_or_operator, caller
+from clarity.cli.practice import read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import note, results
 from clarity.domain.access import Actor
@@ -220,23 +219,7 @@ def _acting(
     """Act as whoever logs in, or as the operator if nobody does."""
     settings = read_settings()
     who = caller(email, token, password_stdin=password_stdin, code=code) if email or token else None
-
-    async def run(services: Services) -> Result:
-        async with _actor(services, who) as actor:
-            return await act(services, actor)
-
-    return in_practice(settings, run)
-
-
-@asynccontextmanager
-async def _actor(services: Services, who: Caller | None) -> AsyncIterator[Actor]:
-    from clarity.bootstrap import operator
-
-    if who is None:
-        yield operator()
-        return
-    async with logged_in(services, who) as actor:
-        yield actor
+    return as_caller_or_operator(settings, who, act)
 
 
 def _specialty(text: str | None, code: str | None, known: Concept | None) -> Concept | None:

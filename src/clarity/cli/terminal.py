@@ -11,7 +11,7 @@ from rich.console import Console
 _WIDTH_OF_A_PIPE = 160
 
 Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
+"""Told how much is done, and of how much; 0 if that is not known."""
 
 
 def results() -> Console:
@@ -39,7 +39,7 @@ def progress(title: str) -> Iterator[Progress]:
     shown = Console(stderr=True, highlight=False)
     with bars.Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task(title, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        yield lambda done, of: bar.update(task, completed=done, total=of or None)
 
 
 def ask_secret(what: str) -> str:

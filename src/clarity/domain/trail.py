@@ -1,7 +1,8 @@
 """The trail as people ask for it: which events, in which order, and whether what was found is what was written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from clarity.domain.access import Action
@@ -52,3 +53,22 @@ class TrailEntry:
     place: TrailPlace
     event: AuditEvent | None
     verified: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailLine:
+    """An entry as people read it: with the name of who acted, and the e-mail address of their account.
+
+    What acts by itself has a name and no address; of an account that nobody knows both are empty.
+    """
+
+    entry: TrailEntry
+    name: str = field(default="", repr=False)
+    email: str = field(default="", repr=False)
+
+
+class ExportFormat(StrEnum):
+    """How the trail is written for other programs."""
+
+    CSV = "csv"
+    FHIR = "fhir"

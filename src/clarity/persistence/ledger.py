@@ -1,10 +1,12 @@
 """What one unit of work tried, disclosed and changed, and whether the trail will say so."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from uuid import UUID
 
 from clarity.application.ports import NewId
+from clarity.domain.access import Role
 from clarity.domain.audit import MAX_IDS, Attempt, AuditEvent
 from clarity.domain.errors import UnauditedAccess
 from clarity.domain.ids import EventId
@@ -61,7 +63,25 @@ class Ledger:
 
     def events(self, new_id: NewId) -> list[AuditEvent]:
         """Return the attempts as the trail takes them."""
-        return [_event_of(part, EventId(new_id())) for attempt in self.attempts for part in attempt.parts()]
+        return [
+            _event_of(one, EventId(new_id()))
+            for attempt in self.attempts
+            for part in attempt.parts()
+            for one in _named(part)
+        ]
+
+
+def _named(attempt: Attempt) -> Iterator[Attempt]:
+    """Yield an attempt as one or several of which none names more records than an event lists.
+
+    Otherwise nobody could be told who saw one of them. What the system does to many, and who reads the trail itself, is
+    told by count and digest.
+    """
+    if attempt.actor.role is Role.SYSTEM or attempt.resource is Resource.AUDIT_EVENT or len(attempt.ids) <= MAX_IDS:
+        yield attempt
+        return
+    for start in range(0, len(attempt.ids), MAX_IDS):
+        yield replace(attempt, ids=attempt.ids[start : start + MAX_IDS])
 
 
 def _event_of(attempt: Attempt, event: EventId) -> AuditEvent:

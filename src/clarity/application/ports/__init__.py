@@ -15,7 +15,7 @@ from clarity.application.ports.research import Pseudonyms
 from clarity.application.ports.search import Found, PatientSearch
 from clarity.application.ports.second_factors import OneTimeCodes, SecondFactorRepository
 from clarity.application.ports.secrets import AccessClaims, Cursors, Passwords, RateLimit, Tokens
-from clarity.application.ports.trail import EventStore, Trail, TrailCount, TrailPage, TrailReader
+from clarity.application.ports.trail import EventStore, Trail, TrailCount, TrailFormat, TrailPage, TrailReader
 from clarity.application.ports.work import Answered, BeginReading, BeginWork, IdempotencyKeys, Work
 
 __all__ = [
@@ -61,4 +61,5 @@ __all__ = [
     "TrailPage",
     "TrailReader",
     "Work",
+    "TrailFormat",
 ]

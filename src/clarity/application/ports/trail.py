@@ -1,11 +1,11 @@
 """Where audit events go."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from clarity.domain.audit import AuditEvent, Entry
-from clarity.domain.trail import TrailEntry, TrailPlace, TrailQuery
+from clarity.domain.trail import TrailEntry, TrailLine, TrailPlace, TrailQuery
 
 
 class Trail(Protocol):
@@ -66,4 +66,21 @@ class TrailReader(Protocol):
 
     async def count(self, query: TrailQuery) -> TrailCount:
         """Return how many events meet `query`, as far as that is told with bounded work."""
+        ...
+
+
+class TrailFormat(Protocol):
+    """A way to write the trail down for other programs, in UTF-8."""
+
+    @property
+    def media_type(self) -> str:
+        """What it is to those who receive it."""
+        ...
+
+    def head(self) -> bytes:
+        """Return what comes before everything."""
+        ...
+
+    def written(self, lines: Iterable[TrailLine]) -> bytes:
+        """Return some events, written down."""
         ...
