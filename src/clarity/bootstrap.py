@@ -13,6 +13,7 @@ from functools import partial
 from fastapi import FastAPI
 from uuid_utils.compat import uuid7
 
+import clarity
 from clarity.api import app as api
 from clarity.api import server
 from clarity.api.options import ApiOptions
@@ -31,16 +32,18 @@ from clarity.application.outbox import OutboxService, keep_delivering
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, Postman, Trail
+from clarity.application.ports.telemetry import UNOBSERVED, DatabaseObserver
 from clarity.application.practitioners import PractitionerService
 from clarity.application.rates import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT
+from clarity.application.readiness import Lookout
 from clarity.application.research import ResearchService
 from clarity.application.retry import CountedOnce
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
-from clarity.audit.encoding import Examiner, Notary, decode
 from clarity.application.trail import TrailService
 from clarity.application.trail_csv import CsvTrail
+from clarity.audit.encoding import Examiner, Notary, decode
 from clarity.audit.trail import GroupCommitTrail
 from clarity.cache.rates import RULES, MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
@@ -49,11 +52,12 @@ from clarity.domain.ids import RequestId
 from clarity.domain.links import LinkPurpose
 from clarity.domain.practice_hours import PracticeHours
 from clarity.domain.retention import Retention
-from clarity.mail.addresses import open_postman
 from clarity.domain.trail import ExportFormat
 from clarity.fhir.audit_events import FhirTrail
+from clarity.mail.addresses import open_postman
 from clarity.persistence.audit import SqlEventStore
 from clarity.persistence.engine import Database, EngineOptions, connect
+from clarity.persistence.standing import standing
 from clarity.persistence.types import use_system_seal
 from clarity.persistence.unit_of_work import Tools, TrailTools, UnitsOfWork
 from clarity.search.streaming import StreamingSearch
@@ -70,8 +74,12 @@ from clarity.security.pseudonyms import ResearchPseudonyms
 from clarity.security.roots import open_root
 from clarity.security.strength import StolenPasswords
 from clarity.security.tokens import AccessTokens
+from clarity.telemetry.metrics import Metrics, Sources
+from clarity.telemetry.observer import Telemetry
+from clarity.telemetry.traces import Traces, exporting
 
 _LAST_DELIVERY_SECONDS = 5.0
+_LAST_TRACES_SECONDS = 3.0
 
 
 def now() -> datetime:
@@ -115,6 +123,9 @@ def engine_options(settings: Settings, address: DatabaseAddress | None = None) -
         pool_timeout_seconds=settings.db_pool_timeout,
         pool_recycle_seconds=settings.db_pool_recycle,
         statement_timeout_ms=settings.db_statement_timeout_ms,
+        transaction_timeout_ms=settings.db_transaction_timeout_ms,
+        slow_statement_ms=settings.db_slow_statement_ms,
+        long_transaction_ms=settings.db_long_transaction_ms,
         idle_in_transaction_timeout_ms=settings.db_idle_in_transaction_timeout_ms,
         echo=settings.sql_echo,
     )
@@ -297,8 +308,8 @@ def today(settings: Settings) -> date:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Services]:
-    """Open everything the use-cases need, and close it at the end.
+async def running(settings: Settings, telemetry: Telemetry | None = None) -> AsyncIterator[Services]:
+    """Open everything the use-cases need, and close it at the end. What happens meanwhile is told to `telemetry`.
 
     Raises `Misconfigured` if a key is missing or wrong, a setting is not safe enough for the environment, or the policy
     has no rows for a kind of record.
@@ -307,7 +318,10 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     POLICY.require_complete()
     async with AsyncExitStack() as stack:
         keyring = open_keyring(settings)
-        database = connect(engine_options(settings))
+        if telemetry is not None:
+            await stack.enter_async_context(_tracing(settings, telemetry))
+        observer: DatabaseObserver = telemetry or UNOBSERVED
+        database = connect(engine_options(settings), observer)
         stack.push_async_callback(database.dispose)
         trail = await stack.enter_async_context(
             opened_trail(
@@ -322,19 +336,59 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         stack.callback(passwords.close)
         units = units_of_work(database, keyring, trail, settings.practice_region)
 
-        async def ready() -> dict[str, bool]:
-            return {"database": await database.answers(), "trail": trail.healthy}
+        sources = telemetry.metrics.sources if telemetry else Sources()
+        sources.pools, sources.trail, sources.seals = database, trail, keyring.tally
+        lookout = _lookout(database, keyring, trail, sources)
+        stack.push_async_callback(lookout.aclose)
+        yield assemble(settings, keyring, units, passwords, lookout)
 
-        yield assemble(settings, keyring, units, passwords, ready)
+
+def new_telemetry() -> Telemetry:
+    """Return what counts, and traces too once something runs with it and a collector is named."""
+    return Telemetry(Metrics(clarity.__version__))
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Services]:
+async def _tracing(settings: Settings, telemetry: Telemetry) -> AsyncIterator[None]:
+    """Send traces to the collector of the settings meanwhile, if they name one."""
+    endpoint = settings.otel_exporter_otlp_endpoint
+    if endpoint is None:
+        yield
+        return
+    provider = exporting(endpoint, clarity.__version__)
+    telemetry.traces = Traces(provider)
+    try:
+        yield
+    finally:
+        telemetry.traces = None
+        # What a collector does not take in time is lost: no answer and no event depends on it.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(provider.shutdown), _LAST_TRACES_SECONDS)
+
+
+def _lookout(database: Database, keyring: Keyring, trail: GroupCommitTrail, sources: Sources) -> Lookout:
+    """Return who looks whether a server can do its work, and notes for the figures how many messages wait."""
+
+    async def look_at_database() -> dict[str, str]:
+        found = await standing(database.reading, keyring)
+        sources.outbox_waiting = found.messages_waiting
+        lookout.notes = {"tables": found.note} if found.note else {}
+        return {"database": "", "tables": found.tables, "keys": found.keys}
+
+    async def look_at_trail() -> dict[str, str]:
+        return {"trail": trail.trouble}
+
+    lookout = Lookout({("database", "tables", "keys"): look_at_database, ("trail",): look_at_trail})
+    return lookout
+
+
+@asynccontextmanager
+async def serving(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Services]:
     """Open everything as `running` does, and send what waits in the outbox meanwhile; at the end, what is due then.
 
     The report of unusual access of the day before is made meanwhile too.
     """
-    async with running(settings) as services:
+    async with running(settings, telemetry) as services:
         stopping = asyncio.Event()
         pause = settings.outbox_pause_seconds
         sending = asyncio.create_task(keep_delivering(services.outbox, _sender, stopping, pause_seconds=pause))
@@ -360,6 +414,8 @@ def create_app(settings: Settings) -> FastAPI:
     Raises `Misconfigured` if the policy has no rows for a kind of record or a role.
     """
     POLICY.require_complete()
+    telemetry = new_telemetry()
+    token = settings.metrics_token
     options = ApiOptions(
         today=partial(today, settings),
         max_body_bytes=settings.max_body_bytes,
@@ -371,8 +427,11 @@ def create_app(settings: Settings) -> FastAPI:
         secure=settings.public_url.startswith("https://"),
         allowed_hosts=settings.hosts,
         cors_origins=settings.origins,
+        observer=telemetry,
+        figures=telemetry.metrics.text,
+        metrics_token=token.get_secret_value() if token else "",
     )
-    return api.create_app(partial(serving, settings), options)
+    return api.create_app(partial(serving, settings, telemetry), options)
 
 
 def serve_until_stopped(settings: Settings, listening: socket.socket) -> None:

@@ -1,7 +1,7 @@
 """The API over some storage, and the people who call it."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
@@ -24,12 +24,13 @@ from clarity.application.life import LifeService
 from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock
 from clarity.application.practitioners import PractitionerService
+from clarity.application.readiness import Readiness
 from clarity.application.research import ResearchService
 from clarity.application.retry import CountedOnce
 from clarity.application.services import Services
-from clarity.cache.rates import MemoryRateLimit
 from clarity.application.trail import TrailService
 from clarity.application.trail_csv import CsvTrail
+from clarity.cache.rates import MemoryRateLimit
 from clarity.domain.access import Role
 from clarity.domain.break_glass import DEFAULT_MINUTES
 from clarity.domain.ids import PatientId, PractitionerId
@@ -37,10 +38,10 @@ from clarity.domain.patients import Patient
 from clarity.domain.practice_hours import PracticeHours
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.retention import Retention
-from clarity.search.streaming import StreamingSearch
 from clarity.domain.trail import ExportFormat
 from clarity.fhir.audit_events import FhirTrail
 from clarity.printing.accountings import PaperPress
+from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from clarity.security.machine_keys import MachineKeys
@@ -204,9 +205,9 @@ def services(
     )
 
 
-async def all_well() -> Mapping[str, bool]:
+async def all_well() -> Readiness:
     """Return what a probe finds that finds nothing wrong."""
-    return {"database": True, "trail": True, "keys": True}
+    return Readiness({"database": "", "tables": "", "keys": "", "trail": ""})
 
 
 @asynccontextmanager

@@ -80,6 +80,7 @@ OPEN = {
     "complete_invitation": 401,
     "is_alive": 200,
     "is_ready": 200,
+    "show_metrics": 404,
 }
 """Operations without a log-in, and how they are answered; the tokens of the examples are good for nothing."""
 

@@ -21,6 +21,7 @@ from clarity.api import (
     duplicates,
     health,
     me,
+    metrics,
     open_sessions,
     passwords,
     practitioners,
@@ -91,6 +92,7 @@ def _surround(app: FastAPI, options: ApiOptions, new_id: Callable[[], UUID]) -> 
     """Put around the routes what happens to every request: what is added last comes first."""
     gate = Gate(options.max_concurrent_requests, options.max_waiting_requests)
     app.state.gate = gate
+    options.observer.watch(gate)
     app.state.draining = False
 
     def limits() -> RateLimit:
@@ -106,7 +108,14 @@ def _surround(app: FastAPI, options: ApiOptions, new_id: Callable[[], UUID]) -> 
     cross_origin = CrossOrigin(options.cors_origins)
     if options.cors_origins:
         app.add_middleware(Preflights, cross_origin=cross_origin)
-    app.add_middleware(Answering, new_id=new_id, private=ROOT, cross_origin=cross_origin, secure=options.secure)
+    app.add_middleware(
+        Answering,
+        new_id=new_id,
+        private=ROOT,
+        cross_origin=cross_origin,
+        secure=options.secure,
+        observer=options.observer,
+    )
     if options.trusted_proxies or options.trusts_local:
         app.add_middleware(TrustedProxies, trusted=options.trusted_proxies, local=options.trusts_local)
 
@@ -169,6 +178,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         credentials.of_accounts,
         credentials.router,
         health.router,
+        metrics.router,
     )
     for router in routers:
         app.include_router(router)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from clarity.api.dependencies import RunningServices
 from clarity.api.wire import Wire
+from clarity.application.readiness import Readiness
 
 router = APIRouter(tags=["health"])
 
@@ -21,6 +22,9 @@ class ReadinessOut(Wire):
 
     status: Literal["ready", "not ready"]
     checks: dict[str, bool]
+    """Whether each thing that is needed is as it has to be."""
+    reasons: dict[str, str]
+    """What is wrong with those that are not, or worth knowing of those that are."""
 
 
 @router.get("/health")
@@ -32,9 +36,9 @@ async def is_alive() -> HealthOut:
 @router.get("/ready", responses={503: {"model": ReadinessOut, "description": "Something needed cannot be reached."}})
 async def is_ready(services: RunningServices, request: Request, response: Response) -> ReadinessOut:
     """Tell whether everything needed can be reached. While it cannot, send requests elsewhere."""
-    checks = {"staying": False} if request.app.state.draining else dict(await services.ready())
-    if all(checks.values()):
-        return ReadinessOut(status="ready", checks=checks)
+    ready = Readiness({"staying": "is about to end"}) if request.app.state.draining else await services.ready()
+    if all(ready.checks.values()):
+        return ReadinessOut(status="ready", checks=ready.checks, reasons=ready.reasons)
     response.status_code = 503
     response.headers["Retry-After"] = "5"
-    return ReadinessOut(status="not ready", checks=checks)
+    return ReadinessOut(status="not ready", checks=ready.checks, reasons=ready.reasons)

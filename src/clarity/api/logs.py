@@ -16,26 +16,41 @@ from clarity.domain.ids import RequestId
 _requests = logging.getLogger("clarity.api.requests")
 _failures = logging.getLogger("clarity.api.failures")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_LINE = "request=%s method=%s route=%s status=%d duration_ms=%.1f"
+_LINE_WITH_TRACE = f"{_LINE} trace=%s"
 _HOUSE = Path(clarity.__file__).parent
 
 
-def answered(request: RequestId, method: str, route: str, status: int, seconds: float) -> None:
-    """Log one answer. `route` is the template of the path, `status` 0 if the client was gone before it came."""
-    _requests.info(
-        "request=%s method=%s route=%s status=%d duration_ms=%.1f",
-        request,
-        method if method in _METHODS else "other",
-        route,
-        status,
-        seconds * 1_000,
-    )
+def known(method: str) -> str:
+    """Return the method if it is one that HTTP has, so that nobody's invention stands in the log, else "other"."""
+    return method if method in _METHODS else "other"
+
+
+def answered(request: RequestId, method: str, route: str, status: int, seconds: float, *, trace: str = "") -> None:
+    """Log one answer. `route` is the template of the path, `status` 0 if the client was gone before it came.
+
+    Who asked is for the trail to say, which has the same id of the request.
+    """
+    fields: dict[str, object] = {
+        "request": str(request),
+        "method": known(method),
+        "route": route,
+        "status": status,
+        "duration_ms": round(seconds * 1_000, 1),
+    }
+    if trace:
+        fields["trace"] = trace
+    _requests.info(_LINE_WITH_TRACE if trace else _LINE, *fields.values(), extra={"fields": fields})
 
 
 def failed(request: RequestId, cause: BaseException) -> None:
     """Log what went wrong in a request that is answered with 500, and where in our own code."""
-    _failures.error(
-        "request=%s cause=%s at=%s", request, " < ".join(_kinds(cause)), " < ".join(_places(cause)) or "elsewhere"
-    )
+    fields = {
+        "request": str(request),
+        "cause": " < ".join(_kinds(cause)),
+        "at": " < ".join(_places(cause)) or "elsewhere",
+    }
+    _failures.error("request=%s cause=%s at=%s", *fields.values(), extra={"fields": fields})
 
 
 def _kinds(cause: BaseException | None) -> Iterator[str]:

@@ -13,7 +13,9 @@ from clarity.api import logs
 from clarity.api.cors import CrossOrigin, RawHeaders
 from clarity.api.overload import PROBES
 from clarity.api.problems import answer_to
+from clarity.api.proxies import BY_PROXY
 from clarity.application.ports import RateLimit
+from clarity.application.ports.telemetry import UNOBSERVED, RequestObserver, current_request
 from clarity.application.rates import REQUESTS_FROM_ADDRESS
 from clarity.application.sessions import network_of
 from clarity.domain.errors import Unavailable
@@ -48,16 +50,19 @@ class Answering:
         cross_origin: CrossOrigin | None = None,
         *,
         secure: bool = False,
+        observer: RequestObserver = UNOBSERVED,
     ) -> None:
         """Answer around `app`; nobody on the way may keep what lies below the path `private`.
 
-        With `secure`, browsers are told to come by https alone, and without it those who did.
+        With `secure`, browsers are told to come by https alone, and without it those who did. `observer` is told how
+        each request ended.
         """
         self._app = app
         self._new_id = new_id
         self._private = private
         self._cross_origin = cross_origin or CrossOrigin(())
         self._secure = secure
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -67,6 +72,8 @@ class Answering:
         began = time.perf_counter()
         request = RequestId(self._new_id())
         scope.setdefault("state", {})["request_id"] = request
+        current = current_request.set(request)
+        watched = self._observer.request(request, logs.known(scope["method"]), _parent_of(scope))
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -88,7 +95,10 @@ class Answering:
                 await answer_to(Unavailable(), request)(scope, receive, send_on)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            logs.answered(request, scope["method"], route, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            watched.ended(route, status, seconds)
+            logs.answered(request, scope["method"], route, status, seconds, trace=watched.trace)
+            current_request.reset(current)
 
     def _headers(self, scope: Scope, request: RequestId) -> RawHeaders:
         headers = [(b"x-request-id", str(request).encode()), *SAFE_HEADERS, *self._cross_origin.headers(scope)]
@@ -97,6 +107,14 @@ class Answering:
         if self._secure or scope.get("scheme") == "https":
             headers.append(_ONLY_HTTPS)
         return headers
+
+
+def _parent_of(scope: Scope) -> str:
+    """Return the span that a trusted proxy says it calls from; anybody else could join traces that are not theirs."""
+    if not scope["state"].get(BY_PROXY):
+        return ""
+    parents = [value for name, value in scope["headers"] if name == b"traceparent"]
+    return parents[0].decode("latin-1") if len(parents) == 1 else ""
 
 
 class AddressLimit:

@@ -1,9 +1,11 @@
 """What the API is told by whoever starts it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network
+
+from clarity.application.ports.telemetry import UNOBSERVED, RequestObserver
 
 ROOT = "/api/v1"
 """Where everything begins that shows or changes something."""
@@ -15,6 +17,9 @@ class ApiOptions:
 
     `trusted_proxies` may say of others who they speak for; `trusts_local` is the same for peers of a Unix socket. With
     `secure` everybody comes by https, whatever the last part of their way. No `allowed_hosts` allow any.
+
+    `observer` is told of every request. `figures` returns what Prometheus reads, given which checks of `/ready` hold,
+    to whoever has `metrics_token`; without a token, to callers on the same machine.
     """
 
     today: Callable[[], date]
@@ -28,3 +33,6 @@ class ApiOptions:
     secure: bool = False
     allowed_hosts: Sequence[str] = ()
     cors_origins: Sequence[str] = ()
+    observer: RequestObserver = UNOBSERVED
+    figures: Callable[[Mapping[str, bool]], bytes] | None = None
+    metrics_token: str = field(default="", repr=False)

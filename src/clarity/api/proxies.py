@@ -12,6 +12,10 @@ Network = IPv4Network | IPv6Network
 Headers = Sequence[tuple[bytes, bytes]]
 
 
+BY_PROXY = "by_proxy"
+"""The key in a request's state that says that a trusted proxy brought it."""
+
+
 class TrustedProxies:
     """Takes the client's address and scheme from `X-Forwarded-For` and `X-Forwarded-Proto` of trusted peers.
 
@@ -30,6 +34,7 @@ class TrustedProxies:
         """Pass one request on, as coming from its client."""
         if scope["type"] == "http" and self._believes(scope):
             headers: Headers = scope["headers"]
+            scope.setdefault("state", {})[BY_PROXY] = True
             if client := self._client(headers):
                 scope["client"] = (client, 0)
             said = _values(headers, b"x-forwarded-proto")

@@ -1,6 +1,6 @@
 """The use-cases as one bundle: what the API and the command line are given to work with."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from clarity.application.access_report import AccessReportService
@@ -19,15 +19,16 @@ from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, NewId, RateLimit
 from clarity.application.practitioners import PractitionerService
 from clarity.application.rates import REQUESTS_OF_ACCOUNT
+from clarity.application.readiness import Readiness
 from clarity.application.research import ResearchService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import SessionService
-from clarity.domain.access import Actor
 from clarity.application.trail import TrailService
+from clarity.domain.access import Actor
 from clarity.domain.credentials import PREFIX
 from clarity.domain.ids import RequestId
 
-Probe = Callable[[], Awaitable[Mapping[str, bool]]]
+Probe = Callable[[], Awaitable[Readiness]]
 """Tells which of the things that are needed can be reached now."""
 
 

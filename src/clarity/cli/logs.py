@@ -1,9 +1,14 @@
 """The log of a server: our own lines as they are, and of everybody else's what cannot carry content."""
 
+import json
 import logging
+import re
 import time
+from typing import Any
 
 _OURS = "clarity"
+# What ends a line somewhere, or moves the cursor of a terminal: a record is one line, whatever stands in it.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Guarded(logging.Formatter):
@@ -17,19 +22,52 @@ class Guarded(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        is_ours = record.name == _OURS or record.name.startswith(f"{_OURS}.")
-        message = record.getMessage() if is_ours else _words(record)
-        kind = record.exc_info[0] if record.exc_info else None
-        cause = f" cause={kind.__module__}.{kind.__qualname__}" if kind else ""
-        return f"{self.formatTime(record)}Z {record.levelname} {record.name} {message}{cause}"
+        cause = _cause(record)
+        ending = f" cause={cause}" if cause else ""
+        return f"{self.formatTime(record)}Z {record.levelname} {record.name} {_message(record)}{ending}"
 
 
-def log_to_standard_error() -> None:
+class GuardedJson(Guarded):
+    """Formats a JSON object for each record, in one line, with the same guard.
+
+    The keys are `time` (RFC 3339, UTC), `level`, `logger`, `message`, `cause` where there is one, and those that a
+    message of ours consists of, such as `request`, `route` and `status`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        fields: dict[str, Any] = getattr(record, "fields", {}) if _is_ours(record) else {}
+        line = {
+            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _message(record),
+            **fields,
+        }
+        if cause := _cause(record):
+            line["cause"] = cause
+        return json.dumps(line)
+
+
+def log_to_standard_error(*, as_json: bool = False) -> None:
     """Write the log of this process to standard error: ours from INFO on, that of libraries from WARNING on."""
     handler = logging.StreamHandler()
-    handler.setFormatter(Guarded())
+    handler.setFormatter(GuardedJson() if as_json else Guarded())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger(_OURS).setLevel(logging.INFO)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name == _OURS or record.name.startswith(f"{_OURS}.")
+
+
+def _message(record: logging.LogRecord) -> str:
+    return _CONTROLS.sub(" ", record.getMessage() if _is_ours(record) else _words(record))
+
+
+def _cause(record: logging.LogRecord) -> str:
+    kind = record.exc_info[0] if record.exc_info else None
+    return f"{kind.__module__}.{kind.__qualname__}" if kind else ""
 
 
 def _words(record: logging.LogRecord) -> str:

@@ -65,16 +65,16 @@ def run(settings: "Settings", listening: socket.socket) -> None:
     """Serve on a socket until a signal says stop."""
     from clarity.bootstrap import serve_until_stopped
 
-    log_to_standard_error()
+    log_to_standard_error(as_json=settings.log_format == "json")
     note(f"Serving on {address_of(listening)}; Ctrl-C stops it.")
     serve_until_stopped(settings, listening)
 
 
 async def _check(settings: "Settings") -> None:
     """Open everything once, so that what is wrong is said in one line before anything is served."""
-    from clarity.bootstrap import running
+    from clarity.bootstrap import new_telemetry, running
     from clarity.upkeep import require_ready
 
     await require_ready(settings)
-    async with running(settings):
+    async with running(settings, new_telemetry()):
         pass

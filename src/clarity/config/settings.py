@@ -36,6 +36,13 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class LogFormat(StrEnum):
+    """How lines of the log are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class SecondFactorUse(StrEnum):
     """Whether roles that need a second factor may do anything without one."""
 
@@ -139,6 +146,9 @@ class Settings(BaseSettings):
     db_pool_timeout: float = Field(30, gt=0)
     db_pool_recycle: int = Field(1800, ge=1)
     db_statement_timeout_ms: int = Field(30_000, ge=0)
+    db_transaction_timeout_ms: int = Field(60_000, ge=0)
+    db_slow_statement_ms: int = Field(250, ge=0)
+    db_long_transaction_ms: int = Field(1_000, ge=0)
     db_idle_in_transaction_timeout_ms: int = Field(60_000, ge=0)
     sql_echo: bool = False
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
@@ -198,6 +208,10 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[str, AfterValidator(_proxies)] | None = None
     allowed_hosts: Annotated[str, AfterValidator(_hosts)] | None = None
     cors_origins: Annotated[str, AfterValidator(_origins)] | None = None
+
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.TEXT
+    metrics_token: SecretStr | None = Field(None, min_length=16)
+    otel_exporter_otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
 
     @classmethod
     def settings_customise_sources(

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
@@ -21,8 +21,6 @@ from clarity.application.ports.telemetry import (
     Shape,
     TrailSource,
 )
-
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 # Seconds. Answers of a millisecond and of half a minute both matter; between them two or three to each power of ten.
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -85,8 +83,9 @@ class Metrics:
         self._counters: dict[tuple[Counter, *tuple[str, ...]], Counter] = {}
         self._histograms: dict[tuple[Histogram, *tuple[str, ...]], Histogram] = {}
 
-    def text(self) -> bytes:
-        """Return all figures as Prometheus reads them."""
+    def text(self, checks: Mapping[str, bool]) -> bytes:
+        """Return all figures as Prometheus reads them, and which `checks` of `/ready` hold."""
+        self.sources.checks = checks
         return generate_latest(_WithoutInstants(self._registry))
 
     def request_began(self) -> None:

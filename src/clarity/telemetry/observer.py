@@ -8,7 +8,7 @@ from clarity.telemetry.metrics import Metrics
 from clarity.telemetry.traces import TracedRequest, Traces
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Telemetry:
     """`DatabaseObserver` and `RequestObserver` of one server."""
 
