@@ -26,6 +26,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import NOW, the_operator
 from tests.fakes.patients import MemoryTables
 from tests.fakes.work import MemoryUnitsOfWork
+from tests.servers import tampering
 
 
 @dataclass(slots=True)
@@ -119,12 +120,11 @@ async def sql_practice(database: Database, keyring: Keyring) -> AsyncIterator[Pr
             switch.refusing = True
 
         async def broken(patient: PatientId) -> None:
-            async with database.turn(), database.writing() as session:
+            async with tampering(database) as session:
                 sealed = await session.scalar(select(PatientRow.sealed).where(PatientRow.id == patient))
                 assert sealed is not None
                 altered = sealed[:-1] + bytes([sealed[-1] ^ 1])
                 await session.execute(update(PatientRow).where(PatientRow.id == patient).values(sealed=altered))
-                await session.commit()
 
         clock = MovingClock()
         units = units_of_work(database, keyring, switch, clock=clock)

@@ -14,11 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.config import DatabaseAddress
 from clarity.persistence import migrations
 from clarity.persistence.engine import Database, EngineOptions, connect, unpooled
+from clarity.persistence.trail_guard import MIGRATING
 
 _NOBODY = 65534
 _START_SECONDS = 20.0
@@ -161,6 +163,10 @@ def _runnable(programs: Path, folder: Path, user: Mapping[str, Any]) -> Path:
     return programs
 
 
+# How the owner connects to each database that was made, by its name.
+_OWNERS: dict[str, EngineOptions] = {}
+
+
 @dataclass(slots=True)
 class PostgresDatabases:
     """Makes databases on one server: each a copy of a migrated template, for a role that may do what it needs.
@@ -202,6 +208,7 @@ class PostgresDatabases:
         copy = f"CREATE DATABASE {name} TEMPLATE {template or self.template} STRATEGY {self.strategy}"
         await self.run(*drops, copy)
         self._used = [*(self._used if beside else ()), name]
+        _OWNERS[name] = self.owner_of(name)
         return name
 
     async def run(self, *statements: str, database: str | None = None) -> None:
@@ -267,3 +274,24 @@ async def opened(options: EngineOptions) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.dispose()
+
+
+@asynccontextmanager
+async def tampering(database: Database) -> AsyncIterator[AsyncSession]:
+    """Yield a session in which somebody changes rows behind the application's back; it is committed at the end.
+
+    On PostgreSQL it is the owner's, who passes the trail guard as migrations do.
+    """
+    if database.dialect_name == "sqlite":
+        async with database.turn(), database.writing() as session:
+            yield session
+            await session.commit()
+        return
+    engine = unpooled(_OWNERS[database.writing.kw["bind"].url.database])
+    try:
+        async with AsyncSession(engine) as session:
+            await session.execute(text(MIGRATING))
+            yield session
+            await session.commit()
+    finally:
+        await engine.dispose()

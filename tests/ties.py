@@ -13,6 +13,7 @@ from clarity.persistence.break_glass.tables import BreakGlassRow
 from clarity.persistence.engine import Database
 from tests.builders import NOW, new_id, the_operator
 from tests.practice import Practice
+from tests.servers import tampering
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -24,7 +25,7 @@ async def broke_glass(
 ) -> UUID:
     """Let an account have broken the glass for a patient, and return the id of that."""
     row = new_id()
-    async with database.turn(), database.writing() as session:
+    async with tampering(database) as session:
         await session.execute(
             insert(BreakGlassRow).values(
                 id=row,
@@ -42,7 +43,6 @@ async def broke_glass(
                 updated_by=account,
             )
         )
-        await session.commit()
     return row
 
 
@@ -65,6 +65,5 @@ async def withdrew(practice: Practice, patient: PatientId) -> None:
 
 async def mended(database: Database, glass: UUID) -> None:
     """Let the time of broken glass be over."""
-    async with database.turn(), database.writing() as session:
+    async with tampering(database) as session:
         await session.execute(update(BreakGlassRow).where(BreakGlassRow.id == glass).values(expires_at=LONG_AGO))
-        await session.commit()

@@ -73,12 +73,13 @@ def sqlite_file(settings: Settings) -> Path | None:
 async def migrate(settings: Settings, revision: str = "head") -> None:
     """Bring the tables to `revision`, and give the application's role what it needs."""
     options = engine_options(settings, settings.migration_database)
-    await migrations.upgrade(options, revision, app_role=settings.db_app_role)
+    await migrations.upgrade(options, revision, app_role=settings.db_app_role, trail_guard=settings.db_trail_guard)
 
 
 def migration_sql(settings: Settings, revision: str = "head") -> str:
     """Return the statements that `migrate` would run on a database like the one of the settings."""
-    return migrations.sql(settings.migration_database.dialect, revision, app_role=settings.db_app_role)
+    dialect = settings.migration_database.dialect
+    return migrations.sql(dialect, revision, app_role=settings.db_app_role, trail_guard=settings.db_trail_guard)
 
 
 async def pending_migrations(settings: Settings, address: DatabaseAddress | None = None) -> list[str]:
@@ -113,7 +114,8 @@ async def require_ready(settings: Settings) -> None:
     """Raise `Misconfigured` unless keys, tables and privileges are as they have to be to serve."""
     try:
         await require_practice(settings)
-        found = (await look_at_database(settings)).problems
+        looked = await look_at_database(settings)
+        found = [*looked.problems, *(looked.unguarded if settings.db_trail_guard else ())]
     except ClarityError:
         # What the settings alone say is wrong must not wait until keys and database are in order.
         settings.check_start()

@@ -23,6 +23,7 @@ from tests.api.clinic import WHOLE, Clinic
 from tests.builders import NOW, TODAY, a_consent, a_practitioner, new_id
 from tests.fakes.accounts import PASSWORD
 from tests.policy_table import decided_cells
+from tests.servers import tampering
 from tests.ties import broke_glass, consented
 
 ROLES = tuple(role for role in Role if role not in {Role.SYSTEM, Role.NOBODY})
@@ -175,9 +176,8 @@ async def _patient(
     )
     assert practice.database is not None
     if registrar is not None:
-        async with practice.database.turn(), practice.database.writing() as session:
+        async with tampering(practice.database) as session:
             await session.execute(update(PatientRow).where(PatientRow.id == identity).values(created_by=registrar))
-            await session.commit()
     if broke is not None:
         await broke_glass(practice.database, broke, identity)
     if consent:

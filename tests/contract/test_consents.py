@@ -30,6 +30,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import NOW, TODAY, a_consent, a_patient, a_practitioner, an_actor
 from tests.lives import removed
 from tests.practice import Practice, sql_practice
+from tests.servers import tampering
 
 _EVERYBODY = PatientFilter()
 
@@ -302,10 +303,9 @@ async def test_a_register_of_somebody_else_opens_nothing(database: Database, key
         ada, bob = [await practice.stored(a_patient(label=Label.PART2, care_team=team)) for _ in range(2)]
         for patient in (ada, bob):
             await service.record(an_actor(Role.PATIENT, patient=patient.id), patient.id, given(a_consent()))
-        async with database.turn(), database.writing() as session:
+        async with tampering(database) as session:
             sealed = await session.scalar(select(ConsentRow.sealed).where(ConsentRow.id == bob.id))
             await session.execute(update(ConsentRow).where(ConsentRow.id == ada.id).values(sealed=sealed))
-            await session.commit()
         async with practice.reading() as work:
             carer = an_actor(practitioner=freud.id)
             admitted = admit(work, carer, Action.VIEW, await work.patients.get(ada.id), at=NOW)

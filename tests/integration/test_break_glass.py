@@ -23,6 +23,7 @@ from examples.own_table import Device, Devices
 from tests.builders import a_patient, a_practitioner, an_actor, new_id
 from tests.fakes.accounts import CountedLimits, FrontDoor
 from tests.practice import Practice, sql_practice
+from tests.servers import tampering
 
 REASON = "Found unconscious in the waiting room."
 
@@ -103,10 +104,9 @@ async def test_nothing_of_it_can_be_read_from_its_row_nor_from_the_alert(ward: W
 
 async def test_a_row_that_says_it_lasts_longer_than_its_seal_does_not_open(ward: Ward, database: Database) -> None:
     report = await ward.glass.open(ward.carer, ward.ada.id, REASON)
-    async with database.turn(), database.writing() as session:
+    async with tampering(database) as session:
         later = report.glass.expires_at + timedelta(days=365)
         await session.execute(update(BreakGlassRow).values(expires_at=later))
-        await session.commit()
     with pytest.raises(CannotOpen):
         await ward.glass.view(ward.officer, report.glass.id)
     page = await ward.glass.list(ward.officer)

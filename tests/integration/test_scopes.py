@@ -23,6 +23,7 @@ from clarity.persistence.tables import SealedColumns
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id
 from tests.practice import Practice, sql_practice
+from tests.servers import tampering
 from tests.ties import LONG_AGO, NEVER, broke_glass
 
 
@@ -41,9 +42,8 @@ def everybody(account: UUID, practitioner: PractitionerId, patient: PatientId) -
 
 
 async def marked(database: Database, patient: PatientId, **columns: object) -> None:
-    async with database.turn(), database.writing() as session:
+    async with tampering(database) as session:
         await session.execute(update(PatientRow).where(PatientRow.id == patient).values(columns))
-        await session.commit()
 
 
 async def test_a_scope_reaches_the_same_rows_in_sql_as_in_python(

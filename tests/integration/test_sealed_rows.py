@@ -28,6 +28,7 @@ from clarity.security.keyring import Keyring
 from clarity.security.keyring import Purpose as KeyPurpose
 from tests.builders import NOW, a_keyring, a_patient, an_actor, new_id, the_operator
 from tests.practice import Practice, sql_practice
+from tests.servers import tampering
 
 
 @pytest.fixture
@@ -44,9 +45,8 @@ async def sealed_of(database: Database, patient: Patient) -> bytes:
 
 
 async def overwrite(database: Database, rows: type, key: str, patient: Patient, **values: object) -> None:
-    async with database.turn(), database.writing() as session:
+    async with tampering(database) as session:
         await session.execute(update(rows).where(getattr(rows, key) == patient.id).values(values))
-        await session.commit()
 
 
 async def test_one_flipped_bit_closes_one_record_and_no_other(practice: Practice, database: Database) -> None:

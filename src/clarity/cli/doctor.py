@@ -144,6 +144,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
     yield Finding("database", Verdict.OK, f"{found.server}{role}")
     yield from _privileges(settings, found)
     if file is None:
+        yield from _trail_guard(settings, found)
         yield _transport(settings, found)
         yield _clock(found)
 
@@ -158,6 +159,21 @@ def _privileges(settings: "Settings", found: "Found") -> Iterator[Finding]:
     lenient = found.role and settings.environment is Environment.DEVELOPMENT
     for problem in found.problems:
         yield Finding(what, Verdict.WARN if lenient else Verdict.FAIL, problem)
+
+
+def _trail_guard(settings: "Settings", found: "Found") -> Iterator[Finding]:
+    from clarity.upkeep import Environment
+
+    what = "trail guard"
+    if not found.unguarded:
+        yield Finding(what, Verdict.OK, "nothing of a patient is changed without an event of the same transaction")
+    elif not settings.db_trail_guard:
+        how = "off, as DB_TRAIL_GUARD says; the application alone sees to it that what is changed has its event"
+        yield Finding(what, Verdict.WARN, how)
+    else:
+        lenient = settings.environment is Environment.DEVELOPMENT
+        for problem in found.unguarded:
+            yield Finding(what, Verdict.WARN if lenient else Verdict.FAIL, problem)
 
 
 def _transport(settings: "Settings", found: "Found") -> Finding:

@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl | None = None
     migration_database_uri: DatabaseUrl | None = None
     db_app_role: str = Field("clarity_app", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    db_trail_guard: bool = True
     db_ssl_root_cert: Path | None = None
     db_pool_size: int = Field(5, ge=1)
     db_max_overflow: int = Field(10, ge=0)

@@ -9,7 +9,7 @@ from clarity.persistence.break_glass.tables import BreakGlassRow
 from clarity.persistence.care_team import CareTeamRow
 from clarity.persistence.consents.tables import ConsentRow
 from clarity.persistence.credentials import CredentialRow
-from clarity.persistence.disclosures.tables import DisclosureEventRow, DisclosureRow
+from clarity.persistence.disclosures.tables import DisclosureEventRow, DisclosureRow, ExportReasonRow
 from clarity.persistence.duplicates.tables import DuplicateRow
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.idempotency import IdempotencyKeyRow
@@ -43,6 +43,7 @@ TABLES: tuple[type[Base], ...] = (
     DuplicateRow,
     DisclosureRow,
     DisclosureEventRow,
+    ExportReasonRow,
     AccessReportRow,
     IdempotencyKeyRow,
     *APPEND_ONLY,

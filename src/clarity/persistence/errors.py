@@ -21,6 +21,7 @@ from clarity.domain.errors import (
     StorageFailed,
     TimedOut,
     Transient,
+    UnauditedAccess,
     Unavailable,
 )
 from clarity.persistence.tables import Base
@@ -54,6 +55,7 @@ _STATES: dict[str, type[ClarityError]] = {
     "57014": TimedOut,  # cancelled at its time limit
     "53": Unavailable,  # out of connections, memory or disk
     "57": Unavailable,  # shutting down, starting up
+    "UA001": UnauditedAccess,  # `trail_guard`: a change of something of a patient without an event
     "25006": Unavailable,  # a standby that became read-only
     "SQLITE_BUSY": Transient,
     "SQLITE_LOCKED": Transient,

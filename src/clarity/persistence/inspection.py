@@ -10,6 +10,7 @@ from clarity.persistence.engine import EngineOptions, unpooled
 from clarity.persistence.errors import translated
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.roles import check_privileges, create_app_role
+from clarity.persistence.trail_guard import check_guard
 from clarity.security.keyring import WrappedKey
 
 _SERVER = text(
@@ -20,13 +21,17 @@ _SERVER = text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one connection found. `clock` is the server's time; in `problems` stands what we may do and should not."""
+    """What one connection found. `clock` is the server's time; in `problems` stands what we may do and should not.
+
+    In `unguarded` stands what may be changed without an event of the same transaction.
+    """
 
     server: str
     clock: datetime
     role: str
     tls: bool
     problems: tuple[str, ...]
+    unguarded: tuple[str, ...] = ()
 
 
 async def inspect(options: EngineOptions) -> Found:
@@ -72,5 +77,10 @@ async def _look_around(connection: AsyncConnection) -> Found:
         return Found(server=f"SQLite {version}", clock=datetime.now(UTC), role="", tls=False, problems=problems)
     row = (await connection.execute(_SERVER)).one()
     return Found(
-        server=f"PostgreSQL {row.version}", clock=row.clock, role=row.role, tls=bool(row.tls), problems=problems
+        server=f"PostgreSQL {row.version}",
+        clock=row.clock,
+        role=row.role,
+        tls=bool(row.tls),
+        problems=problems,
+        unguarded=tuple(await check_guard(connection)),
     )

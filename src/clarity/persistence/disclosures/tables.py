@@ -1,5 +1,6 @@
 """The tables of disclosures."""
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index
@@ -32,3 +33,18 @@ class DisclosureEventRow(Base):
 
     disclosure_id: Mapped[UUID] = mapped_column(ForeignKey("disclosures.id"), primary_key=True)
     event_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
+
+
+class ExportReasonRow(Base):
+    """Why an export that the trail tells of is no disclosure to account for. The newest row of an event holds.
+
+    There is no foreign key: of the trail, nothing depends on another table.
+    """
+
+    __tablename__ = "export_reasons"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(index=True)
+    reason: Mapped[str]
+    created_at: Mapped[datetime]
+    created_by: Mapped[UUID]

@@ -29,12 +29,15 @@ _ALONE: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 _LOCK_TIMEOUT = "10s"
 
 
-async def upgrade(options: EngineOptions, revision: str = "head", *, app_role: str = "") -> None:
+async def upgrade(
+    options: EngineOptions, revision: str = "head", *, app_role: str = "", trail_guard: bool = True
+) -> None:
     """Bring the tables to `revision` and give `app_role`, if there is one of that name, what it needs.
 
-    All of it happens or nothing. Somebody else who migrates at the same time waits, then finds nothing to do.
+    At the newest revision PostgreSQL gets the `trail_guard` too, or loses it. All of it happens or nothing. Somebody
+    else who migrates at the same time waits, then finds nothing to do.
     """
-    await _migrate(options, lambda config: command.upgrade(config, revision), app_role)
+    await _migrate(options, lambda config: command.upgrade(config, revision), app_role, trail_guard=trail_guard)
 
 
 async def downgrade(options: EngineOptions, revision: str, *, app_role: str = "") -> None:
@@ -42,11 +45,12 @@ async def downgrade(options: EngineOptions, revision: str, *, app_role: str = ""
     await _migrate(options, lambda config: command.downgrade(config, revision), app_role)
 
 
-def sql(dialect_name: str, revision: str = "head", *, app_role: str = "") -> str:
+def sql(dialect_name: str, revision: str = "head", *, app_role: str = "", trail_guard: bool = True) -> str:
     """Return the statements of an upgrade, for somebody who runs them by hand; "OLD:NEW" begins at a revision."""
     output = StringIO()
     with _named_revisions():
-        command.upgrade(_config(dialect=dialect_name, app_role=app_role, output=output), revision, sql=True)
+        config = _config(dialect=dialect_name, app_role=app_role, trail_guard=trail_guard, output=output)
+        command.upgrade(config, revision, sql=True)
     return output.getvalue()
 
 
@@ -76,7 +80,9 @@ def revisions_after(revision: str = "") -> list[str]:
         return [script.revision for script in behind][::-1]
 
 
-async def _migrate(options: EngineOptions, change: Callable[[Config], None], app_role: str) -> None:
+async def _migrate(
+    options: EngineOptions, change: Callable[[Config], None], app_role: str, *, trail_guard: bool = True
+) -> None:
     # A migration takes as long as it takes.
     engine = unpooled(replace(options, statement_timeout_ms=0, idle_in_transaction_timeout_ms=0))
     if options.dialect_name == "sqlite":
@@ -89,7 +95,9 @@ async def _migrate(options: EngineOptions, change: Callable[[Config], None], app
                     await connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
                     # The lock and the setting belong to the session. The transaction is Alembic's to begin.
                     await connection.commit()
-                await connection.run_sync(lambda sync: change(_config(connection=sync, app_role=app_role)))
+                await connection.run_sync(
+                    lambda sync: change(_config(connection=sync, app_role=app_role, trail_guard=trail_guard))
+                )
     finally:
         await engine.dispose()
 

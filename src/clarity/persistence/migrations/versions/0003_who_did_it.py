@@ -13,8 +13,10 @@ down_revision = "0002"
 _UUID = sa.Uuid().with_variant(sa.LargeBinary(16), "sqlite")
 _INSTANT = sa.TIMESTAMP(timezone=True).with_variant(sa.BigInteger(), "sqlite")
 
-_TABLES = ("disclosures", "disclosure_events", "access_reports")
+_TABLES = ("disclosures", "disclosure_events", "export_reasons", "access_reports")
 _DID_NOT_SUCCEED = "outcome <> 1"
+_EXPORTED = "action = 36"
+_OF_THE_SYSTEM = "role = 0 AND patient_id IS NULL"
 
 
 def upgrade() -> None:
@@ -23,17 +25,37 @@ def upgrade() -> None:
     _access_reports()
     _subjects_by_time()
     op.create_index(
+        "ix_audit_events_id",
+        "audit_events",
+        ["id"],
+        postgresql_where=sa.text(_EXPORTED),
+        sqlite_where=sa.text(_EXPORTED),
+    )
+    op.create_index("ix_audit_events_request_id", "audit_events", ["request_id"])
+    op.create_index(
         "ix_audit_events_outcome_at",
         "audit_events",
         ["outcome", "at"],
         postgresql_where=sa.text(_DID_NOT_SUCCEED),
         sqlite_where=sa.text(_DID_NOT_SUCCEED),
     )
+    op.create_index(
+        "ix_audit_events_role_at",
+        "audit_events",
+        ["role", "at"],
+        postgresql_where=sa.text(_OF_THE_SYSTEM),
+        sqlite_where=sa.text(_OF_THE_SYSTEM),
+    )
 
 
 def downgrade() -> None:
-    """Drop what this revision made."""
+    """Drop what this revision made, and the guard that came with it."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION IF EXISTS require_audit_event() CASCADE")
+    op.drop_index("ix_audit_events_role_at", "audit_events")
     op.drop_index("ix_audit_events_outcome_at", "audit_events")
+    op.drop_index("ix_audit_events_request_id", "audit_events")
+    op.drop_index("ix_audit_events_id", "audit_events")
     op.drop_index("ix_audit_subjects_at", "audit_subjects")
     op.drop_index("ix_audit_subjects_record_id_at", "audit_subjects")
     with op.batch_alter_table("audit_subjects", copy_from=_subjects(at_nullable=False)) as subjects:
@@ -71,6 +93,16 @@ def _disclosures() -> None:
         sa.PrimaryKeyConstraint("disclosure_id", "event_id", name="pk_disclosure_events"),
     )
     op.create_index("ix_disclosure_events_event_id", "disclosure_events", ["event_id"])
+    op.create_table(
+        "export_reasons",
+        sa.Column("id", _UUID, nullable=False),
+        sa.Column("event_id", _UUID, nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("created_at", _INSTANT, nullable=False),
+        sa.Column("created_by", _UUID, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_export_reasons"),
+    )
+    op.create_index("ix_export_reasons_event_id", "export_reasons", ["event_id"])
     if op.get_context().dialect.name == "postgresql":
         # Ciphertext does not compress, so trying would only cost.
         op.execute("ALTER TABLE disclosures ALTER COLUMN sealed SET STORAGE EXTERNAL")
