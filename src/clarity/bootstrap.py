@@ -23,6 +23,7 @@ from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
+from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
@@ -60,6 +61,7 @@ from clarity.persistence.engine import Database, EngineOptions, connect
 from clarity.persistence.standing import standing
 from clarity.persistence.types import use_system_seal
 from clarity.persistence.unit_of_work import Tools, TrailTools, UnitsOfWork
+from clarity.printing.accountings import PaperPress
 from clarity.search.streaming import StreamingSearch
 from clarity.security.blind_index import BlindIndex
 from clarity.security.cursors import Cursors
@@ -204,13 +206,23 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             at_most=timedelta(minutes=settings.break_glass_minutes),
             practice=settings.practice_name,
         ),
-        duplicates=DuplicateService(units.begin, units.reading, cursors, now),
-        consents=ConsentService(units.begin, units.reading, now),
         trail=TrailService(
             units.reading,
             cursors,
             now,
             {ExportFormat.CSV: CsvTrail(), ExportFormat.FHIR: FhirTrail(settings.practice_name)},
+        ),
+        duplicates=DuplicateService(units.begin, units.reading, cursors, now),
+        consents=ConsentService(units.begin, units.reading, now),
+        disclosures=DisclosureService(
+            begin=units.begin,
+            reading=units.reading,
+            cursors=cursors,
+            press=PaperPress(),
+            now=now,
+            today=partial(today, settings),
+            new_id=uuid7,
+            practice=settings.practice_name,
         ),
         research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(units.begin, units.reading, cursors, now),

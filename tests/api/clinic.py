@@ -18,6 +18,7 @@ from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
+from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
@@ -171,11 +172,21 @@ def services(
             at_most=timedelta(minutes=DEFAULT_MINUTES),
             practice="Harbor Psychiatry",
         ),
-        duplicates=DuplicateService(begin, reading, cursors, now),
         trail=TrailService(
             reading, cursors, now, {ExportFormat.CSV: CsvTrail(), ExportFormat.FHIR: FhirTrail("Harbor Psychiatry")}
         ),
+        duplicates=DuplicateService(begin, reading, cursors, now),
         consents=ConsentService(begin, reading, now),
+        disclosures=DisclosureService(
+            begin=begin,
+            reading=reading,
+            cursors=cursors,
+            press=PaperPress(),
+            now=now,
+            today=lambda: TODAY,
+            new_id=new_id,
+            practice="Harbor Psychiatry",
+        ),
         research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(begin, reading, cursors, now),
         accounts=replace(door.accounts, cursors=cursors),

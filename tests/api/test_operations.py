@@ -47,7 +47,7 @@ class Operation:
     def is_for(self, caller: Caller, house: House) -> bool:
         """Tell whether the policy that was decided on lets the caller do it."""
         held = self.held
-        if self.resource in {Resource.PATIENT, Resource.CONSENT} and held == _ANYBODY:
+        if self.resource in {Resource.PATIENT, Resource.CONSENT, Resource.DISCLOSURE} and held == _ANYBODY:
             held = house.normal_patient_of(caller).held_by(caller.account)
         return any(
             (caller.account.role, self.resource, self.action, relation, Label.NORMAL) in decided_cells()
@@ -129,12 +129,23 @@ OPERATIONS = {
     "list_consents": on_patient(Action.LIST, 200, Resource.CONSENT),
     "record_consent": on_patient(Action.REGISTER, 201, Resource.CONSENT),
     "withdraw_consent": on_patient(Action.WITHDRAW, 404, Resource.CONSENT),
+    "list_disclosures": on_patient(Action.LIST, 200, Resource.DISCLOSURE),
+    "record_disclosure": on_patient(Action.REGISTER, 201, Resource.DISCLOSURE),
+    "correct_disclosure": on_patient(Action.CHANGE, 404, Resource.DISCLOSURE, version=STALE),
+    "mark_disclosure_mistaken": on_patient(Action.CHANGE, 404, Resource.DISCLOSURE, version=STALE),
+    "suspend_disclosure": on_patient(Action.CHANGE, 404, Resource.DISCLOSURE, version=STALE),
+    "account_for_disclosures": on_patient(Action.ACCOUNT_FOR, 200, Resource.DISCLOSURE),
+    "list_unaccounted_exports": of(Resource.DISCLOSURE, Action.REVIEW, 200),
+    "list_unfounded_disclosures": of(Resource.DISCLOSURE, Action.REVIEW, 200),
+    "explain_export": of(Resource.DISCLOSURE, Action.REVIEW, 404),
     "break_glass": of(Resource.PATIENT, Action.BREAK_GLASS, 404),
     "report_unusual_access": of(Resource.AUDIT_EVENT, Action.REPORT, 200),
     "list_broken_glass": of(Resource.BREAK_GLASS, Action.LIST, 200, held=_ANYBODYS_OR_MADE),
     "view_broken_glass": of(Resource.BREAK_GLASS, Action.VIEW, 404, refused=404, held=_ANYBODYS_OR_MADE),
     "close_broken_glass": of(Resource.BREAK_GLASS, Action.REVOKE, 404, refused=404, held=_ANYBODYS_OR_MADE),
     "review_broken_glass": of(Resource.BREAK_GLASS, Action.REVIEW, 404, refused=404, held=_ANYBODYS_OR_MADE),
+    "list_audit_events": of(Resource.AUDIT_EVENT, Action.LIST, 200),
+    "export_audit_events": of(Resource.AUDIT_EVENT, Action.EXPORT, 200),
     "list_duplicates": of(Resource.DUPLICATE, Action.LIST, 200, refused=200),
     "view_duplicate": of(Resource.DUPLICATE, Action.VIEW, 404, refused=404),
     "decide_distinct": of(Resource.DUPLICATE, Action.REVIEW, 404, refused=404, version=STALE),
@@ -144,8 +155,6 @@ OPERATIONS = {
     "list_credentials": of(Resource.CREDENTIAL, Action.LIST, 404),
     "revoke_credential": of(Resource.CREDENTIAL, Action.REVOKE, 404),
     "list_research_subjects": of(Resource.RESEARCH_SUBJECT, Action.LIST, 200),
-    "list_audit_events": of(Resource.AUDIT_EVENT, Action.LIST, 200),
-    "export_audit_events": of(Resource.AUDIT_EVENT, Action.EXPORT, 200),
     "register_practitioner": of(Resource.PRACTITIONER, Action.REGISTER, 201),
     "list_practitioners": of(Resource.PRACTITIONER, Action.LIST, 200),
     "search_practitioners": of(Resource.PRACTITIONER, Action.LIST, 200),

@@ -1,5 +1,6 @@
 """Duplicate reviews in a dictionary."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -62,6 +63,13 @@ class MemoryDuplicateRepository:
     async def merges_into(self, survivor: PatientId) -> list[Merge]:
         merges = [one.merge for one in self.tables.duplicates.values() if one.status is DuplicateStatus.MERGED]
         return [merge for merge in merges if merge is not None and merge.survivor == survivor]
+
+    async def absorbed_by(self, survivors: Sequence[PatientId]) -> list[PatientId]:
+        return [
+            one.other if one.merge.survivor == one.patient else one.patient
+            for one in self.tables.duplicates.values()
+            if one.merge is not None and one.merge.survivor in survivors
+        ]
 
     async def merged_away(self, patient: PatientId) -> bool:
         reviews = [one for one in self.tables.duplicates.values() if one.status is DuplicateStatus.MERGED]

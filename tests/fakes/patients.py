@@ -10,6 +10,7 @@ from clarity.application.ports import Answered, Clock, FoundHolds, Held, Patient
 from clarity.domain.access import Action, Consent, ConsentRegister, Scope, decide
 from clarity.domain.audit import Attempt
 from clarity.domain.break_glass import BreakGlass
+from clarity.domain.disclosures import Disclosure, ExportReason
 from clarity.domain.duplicates import MOST_SHARING, Duplicate, Moved, in_order, moving, require_merged, watched
 from clarity.domain.errors import (
     CannotOpen,
@@ -22,7 +23,7 @@ from clarity.domain.errors import (
     UnauditedAccess,
 )
 from clarity.domain.identifiers import IndexKind, IndexTerm
-from clarity.domain.ids import BreakGlassId, DuplicateId, PatientId, PractitionerId
+from clarity.domain.ids import BreakGlassId, DisclosureId, DuplicateId, PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientCard, PatientStatus, Removal
 from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQuery
 from clarity.domain.records import Label, Resource, Sealed, Standing
@@ -57,6 +58,8 @@ class MemoryTables:
     consents: dict[PatientId, ConsentRegister] = field(default_factory=dict)
     broken_glass: dict[BreakGlassId, BreakGlass] = field(default_factory=dict)
     duplicates: dict[DuplicateId, Duplicate] = field(default_factory=dict)
+    disclosures: dict[DisclosureId, Disclosure] = field(default_factory=dict)
+    export_reasons: list[ExportReason] = field(default_factory=list)
     access_reports: dict[date, int] = field(default_factory=dict)
     clock: Clock = lambda: NOW
     broken: frozenset[PatientId] = frozenset()
@@ -70,6 +73,8 @@ class MemoryTables:
             consents=dict(self.consents),
             broken_glass=dict(self.broken_glass),
             duplicates=dict(self.duplicates),
+            disclosures=dict(self.disclosures),
+            export_reasons=list(self.export_reasons),
             access_reports=dict(self.access_reports),
             clock=self.clock,
             broken=self.broken,

@@ -20,6 +20,7 @@ from tests.fakes.accounts import (
 from tests.fakes.break_glass import MemoryBreakGlassRepository
 from tests.fakes.consents import MemoryConsentRepository
 from tests.fakes.credentials import MemoryCredentialRepository
+from tests.fakes.disclosures import MemoryDisclosureRepository
 from tests.fakes.duplicates import MemoryDuplicateRepository
 from tests.fakes.outbox import MemoryLinkRepository, MemoryOutbox
 from tests.fakes.patients import (
@@ -64,6 +65,10 @@ class MemoryWork:
     @cached_property
     def consents(self) -> MemoryConsentRepository:
         return MemoryConsentRepository(self._tables, self._ledger)
+
+    @cached_property
+    def disclosures(self) -> MemoryDisclosureRepository:
+        return MemoryDisclosureRepository(self._tables, self._ledger, lambda: self._trail.events)
 
     @cached_property
     def break_glass(self) -> MemoryBreakGlassRepository:

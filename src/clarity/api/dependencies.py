@@ -14,6 +14,7 @@ from clarity.application.accounts import AccountService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
+from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
@@ -24,8 +25,8 @@ from clarity.application.research import ResearchService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Services
 from clarity.application.sessions import SessionService
-from clarity.domain.access import Actor
 from clarity.application.trail import TrailService
+from clarity.domain.access import Actor
 from clarity.domain.errors import Invalid, Unauthenticated
 from clarity.domain.ids import RequestId
 
@@ -70,6 +71,10 @@ async def _consents(services: RunningServices) -> ConsentService:
     return services.consents
 
 
+async def _disclosures(services: RunningServices) -> DisclosureService:
+    return services.disclosures
+
+
 async def _research(services: RunningServices) -> ResearchService:
     return services.research
 
@@ -106,15 +111,16 @@ async def _access_reports(services: RunningServices) -> AccessReportService:
     return services.access_reports
 
 
+async def _trail(services: RunningServices) -> TrailService:
+    return services.trail
+
+
 Patients = Annotated[PatientService, Depends(_patients)]
 BrokenGlass = Annotated[BreakGlassService, Depends(_break_glass)]
 Life = Annotated[LifeService, Depends(_life)]
 Duplicates = Annotated[DuplicateService, Depends(_duplicates)]
 Consents = Annotated[ConsentService, Depends(_consents)]
-async def _trail(services: RunningServices) -> TrailService:
-    return services.trail
-
-
+Disclosures = Annotated[DisclosureService, Depends(_disclosures)]
 Research = Annotated[ResearchService, Depends(_research)]
 Practitioners = Annotated[PractitionerService, Depends(_practitioners)]
 Accounts = Annotated[AccountService, Depends(_accounts)]
@@ -123,13 +129,13 @@ Sessions = Annotated[SessionService, Depends(_sessions)]
 OpenSessions = Annotated[OpenSessionService, Depends(_open_sessions)]
 SecondFactors = Annotated[SecondFactorService, Depends(_second_factors)]
 Credentials = Annotated[CredentialService, Depends(_credentials)]
+AuditTrail = Annotated[TrailService, Depends(_trail)]
 AccessReports = Annotated[AccessReportService, Depends(_access_reports)]
 
 
 async def _request_id(request: Request) -> RequestId:
     request_id: RequestId = request.state.request_id
     return request_id
-AuditTrail = Annotated[TrailService, Depends(_trail)]
 
 
 RequestIdDep = Annotated[RequestId, Depends(_request_id)]

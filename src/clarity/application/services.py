@@ -9,6 +9,7 @@ from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
+from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
@@ -39,9 +40,10 @@ class Services:
     patients: PatientService
     life: LifeService
     break_glass: BreakGlassService
-    duplicates: DuplicateService
     trail: TrailService
+    duplicates: DuplicateService
     consents: ConsentService
+    disclosures: DisclosureService
     research: ResearchService
     practitioners: PractitionerService
     accounts: AccountService

@@ -19,6 +19,7 @@ from clarity.persistence.audit import append
 from clarity.persistence.break_glass.repository import BreakGlassTable, SqlBreakGlassRepository
 from clarity.persistence.consents.repository import ConsentTable, SqlConsentRepository
 from clarity.persistence.credentials import SqlCredentialRepository
+from clarity.persistence.disclosures.repository import DisclosureTable, SqlDisclosureRepository
 from clarity.persistence.duplicates.mapping import DuplicateTable
 from clarity.persistence.duplicates.repository import SqlDuplicateRepository
 from clarity.persistence.duplicates.watch import DuplicateWatch
@@ -34,9 +35,8 @@ from clarity.persistence.patients.repository import SqlPatientRepository
 from clarity.persistence.patients.tables import PatientIdentifierRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, SqlPractitionerRepository
 from clarity.persistence.second_factors import SqlSecondFactorRepository
-
 from clarity.persistence.trail import Examine, SqlTrailReader
-from clarity.persistence.watch import Transaction, Watchfrom clarity.persistence.watch import Transaction, Watch
+from clarity.persistence.watch import Transaction, Watch
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -80,13 +80,13 @@ class TrailTools:
 
     certify: Callable[[AuditEvent], Entry]
     decode: Callable[[bytes], AuditEvent]
+    examine: Examine
     query_mac: Callable[[bytes], bytes]
     request_macs: Callable[[bytes], tuple[bytes, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    examine: Examine
     """What the repositories of every unit of work share."""
 
     keys: DataKeys
@@ -96,6 +96,7 @@ class Tools:
     patients: PatientTable
     break_glass: BreakGlassTable
     consents: ConsentTable
+    disclosures: DisclosureTable
     duplicates: DuplicateTable
     patient_identifiers: IdentifierTable
     practitioner_identifiers: IdentifierTable
@@ -111,6 +112,7 @@ class Tools:
             patients=PatientTable(keys, now),
             break_glass=BreakGlassTable(keys, now),
             consents=ConsentTable(keys),
+            disclosures=DisclosureTable(keys),
             duplicates=DuplicateTable(keys),
             patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
@@ -144,6 +146,14 @@ class SqlWork:
     def consents(self) -> SqlConsentRepository:
         """The consents of patients."""
         return SqlConsentRepository(self.session, self._tools.patients, self._tools.consents, self.ledger)
+
+    @cached_property
+    def disclosures(self) -> SqlDisclosureRepository:
+        """The disclosures outside the practice."""
+        tools = self._tools
+        return SqlDisclosureRepository(
+            self.session, tools.patients, tools.disclosures, self.ledger, tools.trail.decode
+        )
 
     @cached_property
     def break_glass(self) -> SqlBreakGlassRepository:
@@ -187,6 +197,11 @@ class SqlWork:
         return SqlCredentialRepository(self.session, self.ledger)
 
     @cached_property
+    def trail(self) -> SqlTrailReader:
+        """The audit trail, to read."""
+        return SqlTrailReader(self.session, self.ledger, self._tools.trail.examine)
+
+    @cached_property
     def access_reports(self) -> SqlAccessReportRepository:
         """The trail as a report of unusual access reads it."""
         return SqlAccessReportRepository(self.session)
@@ -197,11 +212,6 @@ class SqlWork:
         return SqlIdempotencyKeys(self.session, self.ledger, self._tools.trail.request_macs)
 
     def note(self, attempt: Attempt) -> Attempt:
-    @cached_property
-    def trail(self) -> SqlTrailReader:
-        """The audit trail, to read."""
-        return SqlTrailReader(self.session, self.ledger, self._tools.trail.examine)
-
         """Remember that something is being tried."""
         return self.ledger.note(attempt)
 
@@ -260,8 +270,10 @@ class UnitsOfWork:
         try:
             await _to_its_end(self._record(ledger))
         except TrailUnavailable:
-            if isinstance(cause, Exception):
-                raise  # a refusal that the trail does not know of is not given out either
+            # A refusal that the trail does not know of is not given out either. That nobody knows whether something was
+            # written tells nothing of anybody, and is not to be taken for nothing having been written.
+            if isinstance(cause, Exception) and not isinstance(cause, OutcomeUnknown):
+                raise
 
     async def _record(self, ledger: Ledger) -> None:
         events: Sequence[AuditEvent] = ledger.events(self.tools.new_id)

@@ -6,6 +6,7 @@ from clarity.application.ports.basics import Clock, NewId
 from clarity.application.ports.break_glass import BreakGlassRepository, QueuePlace
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository, MachineKeys
+from clarity.application.ports.disclosures import AccountingPress, DisclosureRepository
 from clarity.application.ports.duplicates import DuplicateRepository
 from clarity.application.ports.links import LinkRepository, LinkTokens
 from clarity.application.ports.outbox import Letter, Outbox, Postman
@@ -22,6 +23,7 @@ __all__ = [
     "AccessClaims",
     "AccessReportRepository",
     "AccountRepository",
+    "AccountingPress",
     "Answered",
     "BeginReading",
     "BeginWork",
@@ -30,6 +32,7 @@ __all__ = [
     "ConsentRepository",
     "CredentialRepository",
     "Cursors",
+    "DisclosureRepository",
     "DuplicateRepository",
     "EventStore",
     "Found",
@@ -58,8 +61,8 @@ __all__ = [
     "Tokens",
     "Trail",
     "TrailCount",
+    "TrailFormat",
     "TrailPage",
     "TrailReader",
     "Work",
-    "TrailFormat",
 ]

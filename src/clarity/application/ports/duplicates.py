@@ -1,5 +1,6 @@
 """Where it is kept which patients may be one person."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from clarity.application.admission import Admitted
@@ -64,4 +65,8 @@ class DuplicateRepository(Protocol):
 
     async def merged_away(self, patient: PatientId) -> bool:
         """Tell whether the record of a patient ended in a merge that stands."""
+        ...
+
+    async def absorbed_by(self, survivors: Sequence[PatientId]) -> list[PatientId]:
+        """Return the patients whose records ended in one of these by a merge that stands."""
         ...

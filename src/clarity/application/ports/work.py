@@ -10,6 +10,7 @@ from clarity.application.ports.accounts import AccountRepository, SessionReposit
 from clarity.application.ports.break_glass import BreakGlassRepository
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository
+from clarity.application.ports.disclosures import DisclosureRepository
 from clarity.application.ports.duplicates import DuplicateRepository
 from clarity.application.ports.links import LinkRepository
 from clarity.application.ports.outbox import Outbox
@@ -59,6 +60,11 @@ class Work(Protocol):
     @property
     def consents(self) -> ConsentRepository:
         """The consents of patients."""
+        ...
+
+    @property
+    def disclosures(self) -> DisclosureRepository:
+        """The disclosures outside the practice."""
         ...
 
     @property

@@ -1,6 +1,6 @@
 """The duplicate reviews of one unit of work."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,6 +100,17 @@ class SqlDuplicateRepository:
     async def merged_away(self, patient: PatientId) -> bool:
         """Tell whether the record of a patient ended in a merge that stands."""
         return any(merge.survivor != patient for merge in await self._merges_of(patient))
+
+    async def absorbed_by(self, survivors: Sequence[PatientId]) -> list[PatientId]:
+        """Return the patients whose records ended in one of these."""
+        pairs = or_(DuplicateRow.patient_id.in_(survivors), DuplicateRow.other_id.in_(survivors))
+        merged = self.table.fetched.where(DuplicateRow.status == DuplicateStatus.MERGED.value, pairs)
+        absorbed = []
+        for row in await self.session.execute(merged):
+            review = self.table.open_review(self.table.record_of(row))
+            if review.merge is not None and review.merge.survivor in survivors:
+                absorbed.append(review.other if review.merge.survivor == review.patient else review.patient)
+        return absorbed
 
     async def _merges_of(self, patient: PatientId) -> list[Merge]:
         """Return the merges that stand in which the record of a patient stayed or ended."""
