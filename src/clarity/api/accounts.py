@@ -6,10 +6,11 @@ from fastapi import Query, Request, Response
 from pydantic import ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from clarity.api.dependencies import Accounts, CurrentActor
+from clarity.api.dependencies import Accounts, CurrentActor, IdempotencyKey
 from clarity.api.problems import documented
 from clarity.api.routing import router_of
 from clarity.api.wire import Json, Limit, PageOut, Received, Wire, page_of
+from clarity.application.patients import RepeatKey
 from clarity.domain.access import Role
 from clarity.domain.accounts import Account, AccountStatus
 from clarity.domain.errors import (
@@ -19,12 +20,14 @@ from clarity.domain.errors import (
     LastAdministrator,
     NotFound,
     PractitionerHasAccount,
+    ReusedKey,
 )
 from clarity.domain.ids import AccountId, PatientId, PractitionerId
 
 router = router_of("accounts")
 _BODY = documented(HTTPException(413), HTTPException(415))
 _ONE = documented(Forbidden(), NotFound())
+_MADE = {**_BODY, **documented(Forbidden(), DuplicateEmail(), PractitionerHasAccount(), ReusedKey())}
 _EXAMPLE: dict[str, Any] = {
     "email": "anna.okafor@example.org",
     "name": "Anna Okafor",
@@ -63,6 +66,10 @@ class AccountIn(RoleIn):
     email: Annotated[str, Field(max_length=320)]
     """Where the invitation goes, and what they log in with."""
     name: Annotated[str, Field(max_length=200)]
+
+    def canonical(self, what: str) -> bytes:
+        """Return this request to do `what` in one spelling, by which a repetition of it is recognised."""
+        return f"{what} {self.model_dump_json()}".encode()
 
 
 class AccountOut(Wire):
@@ -127,28 +134,40 @@ class AccountListQuery(Wire):
     limit: Limit = 50
 
 
-@router.post(
-    "", status_code=201, responses={**_BODY, **documented(Forbidden(), DuplicateEmail(), PractitionerHasAccount())}
-)
+@router.post("", status_code=201, responses=_MADE)
 async def invite(
-    invitation: Json[AccountIn], actor: CurrentActor, accounts: Accounts, request: Request, response: Response
+    invitation: Json[AccountIn],
+    actor: CurrentActor,
+    accounts: Accounts,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> AccountOut:
-    """Invite somebody: they are sent a link, good for once and some days, by which they choose a password."""
-    invited = await accounts.invite(actor, **invitation.content())
+    """Invite somebody: they are sent a link, good for once and some days, by which they choose a password.
+
+    With an `Idempotency-Key`, a request that comes again shows whom the first one invited, and sends nothing.
+    """
+    repeat = RepeatKey(key=idempotency_key, request=invitation.canonical("invite")) if idempotency_key else None
+    invited = await accounts.invite(actor, **invitation.content(), repeat=repeat)
     response.headers["Location"] = f"{request.url.path}/{invited.id}"
     return AccountOut.of(invited)
 
 
-@router.post(
-    "/machines",
-    status_code=201,
-    responses={**_BODY, **documented(Forbidden(), DuplicateEmail(), PractitionerHasAccount())},
-)
+@router.post("/machines", status_code=201, responses=_MADE)
 async def add_machine(
-    machine: Json[AccountIn], actor: CurrentActor, accounts: Accounts, request: Request, response: Response
+    machine: Json[AccountIn],
+    actor: CurrentActor,
+    accounts: Accounts,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> AccountOut:
-    """Make an account for a machine. Nobody logs in to it and nothing is sent; it acts by its credentials."""
-    added = await accounts.add_machine(actor, **machine.content())
+    """Make an account for a machine. Nobody logs in to it and nothing is sent; it acts by its credentials.
+
+    With an `Idempotency-Key`, a request that comes again shows what the first one made.
+    """
+    repeat = RepeatKey(key=idempotency_key, request=machine.canonical("add machine")) if idempotency_key else None
+    added = await accounts.add_machine(actor, **machine.content(), repeat=repeat)
     response.headers["Location"] = f"{request.url.path.removesuffix('/machines')}/{added.id}"
     return AccountOut.of(added)
 

@@ -8,12 +8,22 @@ from clarity.application.admission import require_right
 from clarity.application.links import LinkSender
 from clarity.application.open_sessions import account_named
 from clarity.application.pages import Page, page_size
-from clarity.application.ports import BeginReading, BeginWork, Clock, Cursors, NewId, Passwords, Work
+from clarity.application.patients import RepeatKey
+from clarity.application.ports import Answered, BeginReading, BeginWork, Clock, Cursors, NewId, Passwords, Work
 from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor, Reason, Role, right_to
 from clarity.domain.accounts import Account, AccountStatus, Credentials
 from clarity.domain.audit import Attempt
-from clarity.domain.errors import Conflict, Forbidden, Invalid, LastAdministrator, NotFound, StaleWrite, Transient
+from clarity.domain.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    LastAdministrator,
+    NotFound,
+    ReusedKey,
+    StaleWrite,
+    Transient,
+)
 from clarity.domain.ids import AccountId, PatientId, PractitionerId
 from clarity.domain.links import LinkPurpose
 from clarity.domain.messages import Message, MessageKind
@@ -45,10 +55,11 @@ class AccountService:
         role: Role,
         practitioner: PractitionerId | None = None,
         patient: PatientId | None = None,
+        repeat: RepeatKey | None = None,
     ) -> Account:
         """Send somebody a link with which they choose a password; then they may log in.
 
-        Raises as `add` does.
+        With `repeat`, a request that comes again finds whom the first one invited. Raises as `add` does.
         """
         account = Account(
             id=AccountId(self.new_id()),
@@ -59,7 +70,7 @@ class AccountService:
             practitioner=practitioner,
             patient=patient,
         )
-        return await self._store(actor, Credentials(account=account, password_hash=None))
+        return await self._store(actor, Credentials(account=account, password_hash=None), repeat)
 
     async def add(
         self,
@@ -98,10 +109,12 @@ class AccountService:
         role: Role,
         practitioner: PractitionerId | None = None,
         patient: PatientId | None = None,
+        repeat: RepeatKey | None = None,
     ) -> Account:
         """Make an account that nobody logs in to: a service or a device acts in it by its credentials.
 
-        It has no password, and is sent no mail; its e-mail address is what it is found by. Raises as `add` does.
+        It has no password, and is sent no mail; its e-mail address is what it is found by. With `repeat`, a request
+        that comes again finds what the first one made. Raises as `add` does.
         """
         account = Account(
             id=AccountId(self.new_id()),
@@ -112,7 +125,7 @@ class AccountService:
             practitioner=practitioner,
             patient=patient,
         )
-        return await self._store(actor, Credentials(account=account, password_hash=None))
+        return await self._store(actor, Credentials(account=account, password_hash=None), repeat)
 
     async def list(self, actor: Actor, *, cursor: str = "", at_most: int = 50) -> Page[Account]:
         """Return accounts in the order they were made."""
@@ -252,12 +265,19 @@ class AccountService:
         return await self.passwords.hash(password)
 
     @retrying
-    async def _store(self, actor: Actor, credentials: Credentials) -> Account:
+    @retrying
+    async def _store(self, actor: Actor, credentials: Credentials, repeat: RepeatKey | None = None) -> Account:
         async with self.begin() as work:
+            if repeat and (answered := await self._answered(work, actor, repeat)):
+                return await self._find(work, self._attempt(work, actor, Action.VIEW, answered), answered)
             attempt = self._attempt(work, actor, Action.REGISTER)
             account = credentials.account
             attempt.ids, attempt.patient = (account.id,), account.patient
             await _require_links(work, account)
+            if repeat:
+                # Before the account: the same request arriving twice at once must collide here, not on its e-mail.
+                answer = Answered(record=account.id, version=1)
+                await work.idempotency_keys.add(actor.id, repeat.key, repeat.request, answer)
             added = await work.accounts.add(credentials)
             if added.status is AccountStatus.INVITED:
                 await self.links.send(work, added.id, LinkPurpose.INVITATION, attempt.at)
@@ -292,6 +312,15 @@ class AccountService:
             await work.links.revoke_all(saved.id, attempt.at)
             await work.outbox.put(Message(to=saved.id, kind=MessageKind.PASSWORD_CHANGED))
             return saved
+
+    async def _answered(self, work: Work, actor: Actor, repeat: RepeatKey) -> AccountId | None:
+        """Return the account this request made, if it came before; a key that came with another request is noted."""
+        try:
+            answered = await work.idempotency_keys.find(actor.id, repeat.key, repeat.request)
+        except ReusedKey:
+            self._note(work, actor, Action.REGISTER)
+            raise
+        return None if answered is None else AccountId(answered.record)
 
     def _note(self, work: Work, actor: Actor, action: Action) -> Attempt:
         return work.note(Attempt(actor=actor, action=action, at=self.now(), resource=Resource.ACCOUNT))
