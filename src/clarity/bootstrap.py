@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 import clarity
 from clarity.api import app as api
 from clarity.api import server
+from clarity.api.cors import CrossOrigin
 from clarity.api.options import ApiOptions
 from clarity.application.access_report import AccessReportService, keep_reporting
 from clarity.application.accounts import AccountService
@@ -436,7 +437,7 @@ def create_app(settings: Settings) -> FastAPI:
         request_timeout_seconds=settings.request_timeout_seconds,
         trusted_proxies=settings.proxies,
         trusts_local=settings.trusts_local,
-        secure=settings.public_url.startswith("https://"),
+        secure=_is_secure(settings),
         allowed_hosts=settings.hosts,
         cors_origins=settings.origins,
         observer=telemetry,
@@ -453,5 +454,11 @@ def serve_until_stopped(settings: Settings, listening: socket.socket) -> None:
         keep_alive_seconds=settings.keep_alive_seconds,
         drain_seconds=settings.drain_seconds,
         new_id=uuid7,
+        cross_origin=CrossOrigin(settings.origins),
+        secure=_is_secure(settings),
     )
     server.serve(create_app(settings), listening, options)
+
+
+def _is_secure(settings: Settings) -> bool:
+    return settings.public_url.startswith("https://")

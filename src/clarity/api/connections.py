@@ -18,7 +18,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from clarity.api import logs
-from clarity.api.middleware import SAFE_HEADERS
+from clarity.api.cors import CrossOrigin, RawHeaders
+from clarity.api.middleware import ONLY_HTTPS, SAFE_HEADERS
+from clarity.api.overload import PROBES, Gate
 from clarity.api.problems import MEDIA_TYPE, ProblemOut, described, malformed
 from clarity.domain.errors import Overloaded
 from clarity.domain.ids import RequestId
@@ -37,6 +39,18 @@ UNREAD_SECONDS = 30.0
 UNREAD_BYTES = 32 * 1024
 """Of an answer that waits in our memory, a client reads so much in that time, or is not there any more."""
 
+_PROBES = frozenset(path.encode() for path in PROBES)
+_OVERLOADED = described(Overloaded(1), RequestId(UUID(int=0))).model_dump_json(exclude_none=True).encode()
+_SHED_HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(
+    b"%b: %b\r\n" % header
+    for header in (
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", b"%d" % len(_OVERLOADED)),
+        (b"cache-control", b"no-store"),
+        *SAFE_HEADERS,
+    )
+)
+_SHED_BODY = b"\r\n" + _OVERLOADED
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431: "Headers Too Large", 503: "Busy"}
 
 
@@ -50,10 +64,14 @@ class Crowd:
 
     most: int
     new_id: Callable[[], UUID]
+    gate: Gate
+    cross_origin: CrossOrigin
+    secure: bool
     draining: bool = False
     idle: dict["Connection", None] = field(default_factory=dict)
     made_place: int = 0
     refused: int = 0
+    shed: int = 0
 
 
 class CrowdConfig(Config):
@@ -82,6 +100,7 @@ class Connection(HttpToolsProtocol):
         self._refusal = 400
         self._ended = False
         self._begun = False
+        self._sheds = False
 
     @property
     def _answers(self) -> bool:
@@ -153,15 +172,25 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refuse_with(400)
         self._reads_head = False
+        self._sheds = self._must_shed()
+        if self._sheds:
+            self._shed()
+            return
         self._crowd.idle.pop(self, None)
         super().on_headers_complete()
         self._begun = True
         if self._crowd.draining:
             self.cycle.keep_alive = False
 
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body, unless its request was turned away."""
+        if not self._sheds:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Wait for the next head."""
-        super().on_message_complete()
+        if not self._sheds:
+            super().on_message_complete()
         self._reads_head = True
         self._head_bytes = 0
         self._since = monotonic()
@@ -225,6 +254,40 @@ class Connection(HttpToolsProtocol):
                 self.send_400_response("")
             elif not self._begun:
                 self.transport.close()  # never sent anything
+
+    def _must_shed(self) -> bool:
+        if self._answers or not self._crowd.gate.is_full:
+            return False
+        return self.url.partition(b"?")[0] not in _PROBES
+
+    def _shed(self) -> None:
+        """Turn a request away with nothing but what the parser has read of it: no task, no scope, no line in the log.
+
+        Of four requests that are three too many, this is what is done three times, so it decides how much is left for
+        the fourth.
+        """
+        overloaded = self._crowd.gate.turn_away()
+        self._crowd.shed += 1
+        keep = self.parser.should_keep_alive() and not self._crowd.draining
+        headers: RawHeaders = [
+            (b"x-request-id", str(self._crowd.new_id()).encode()),
+            (b"retry-after", b"%d" % overloaded.retry_after_seconds),
+            *self._crowd.cross_origin.headers({"headers": self.headers}),
+        ]
+        if self._crowd.secure:
+            headers.append(ONLY_HTTPS)
+        if not keep:
+            headers.append((b"connection", b"close"))
+        self.transport.write(_SHED_HEAD + b"".join(b"%b: %b\r\n" % header for header in headers) + _SHED_BODY)
+        self._since = monotonic()
+        if keep:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            self._ended = True
+            self.transport.close()
 
     def _make_place(self) -> bool:
         """Let whoever has kept the server waiting longest go, and tell whether there was anybody."""

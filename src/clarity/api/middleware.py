@@ -31,7 +31,7 @@ SAFE_HEADERS: RawHeaders = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 # Two years, as hstspreload.org wants them; what other names under the same domain do is not ours to say.
-_ONLY_HTTPS = (b"strict-transport-security", b"max-age=63072000")
+ONLY_HTTPS = (b"strict-transport-security", b"max-age=63072000")
 _KEPT_BY_NOBODY = (b"cache-control", b"no-store")
 
 
@@ -105,7 +105,7 @@ class Answering:
         if scope["path"].startswith(self._private):
             headers.append(_KEPT_BY_NOBODY)
         if self._secure or scope.get("scheme") == "https":
-            headers.append(_ONLY_HTTPS)
+            headers.append(ONLY_HTTPS)
         return headers
 
 

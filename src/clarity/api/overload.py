@@ -8,6 +8,8 @@ import asyncio
 import random
 from asyncio import Future
 from collections import deque
+from contextlib import suppress
+from time import monotonic
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,7 +23,10 @@ PATIENCE_SECONDS = 0.25
 
 
 class Gate:
-    """Lets `at_once` requests in; at most `waiting` more wait, in order of arrival, for at most `patience_seconds`."""
+    """Lets `at_once` requests in; at most `waiting` more wait, in order of arrival, for at most `patience_seconds`.
+
+    Whoever would have to wait longer, going by how fast places became free of late, is turned away at once.
+    """
 
     def __init__(self, at_once: int, waiting: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """Begin with nobody inside."""
@@ -32,6 +37,8 @@ class Gate:
         self._inside = 0
         self._streams = 0
         self._shed = 0
+        self._left_at = 0.0
+        self._pause_seconds = 0.0
 
     @property
     def inside(self) -> int:
@@ -51,7 +58,10 @@ class Gate:
     @property
     def is_full(self) -> bool:
         """Whether whoever came now would be turned away."""
-        return self._inside >= self._at_once and len(self._queue) >= self._most_waiting
+        if self._inside < self._at_once:
+            return False
+        waiting = len(self._queue)
+        return waiting >= self._most_waiting or (waiting + 1) * self._pause_seconds > self._patience_seconds
 
     def turn_away(self) -> Overloaded:
         """Count somebody who is not let in, and return what to tell them."""
@@ -74,19 +84,28 @@ class Gate:
             if place.done() and not place.cancelled():
                 self.leave()  # it was given the place in the moment in which it gave up
             else:
-                self._queue.remove(place)
+                with suppress(ValueError):  # whoever left last has passed it over
+                    self._queue.remove(place)
             if isinstance(exc, TimeoutError):
                 raise self.turn_away() from None
             raise
 
     def leave(self) -> None:
         """Give a place up: to who has waited longest, if somebody does."""
+        self._note_pause()
         while self._queue:
             place = self._queue.popleft()
             if not place.done():
                 place.set_result(None)
                 return
         self._inside -= 1
+
+    def _note_pause(self) -> None:
+        """Remember how long it takes until a place becomes free, while all are taken: a mean of about the last ten."""
+        now = monotonic()
+        pause_seconds = min(now - self._left_at, self._patience_seconds) if self._inside >= self._at_once else 0.0
+        self._pause_seconds += (pause_seconds - self._pause_seconds) / 10
+        self._left_at = now
 
     def begin_stream(self) -> None:
         """Count an answer that may take minutes. Raises `Overloaded` if such answers have half of the places."""

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from clarity.api.connections import Connection, Crowd, CrowdConfig
+from clarity.api.cors import CrossOrigin
 
 # From the signal to stop, requests get this long. Container managers wait 30 seconds before they kill, and closing the
 # database takes a moment too.
@@ -35,6 +36,8 @@ class ServerOptions:
     keep_alive_seconds: float
     drain_seconds: float
     new_id: Callable[[], UUID]
+    cross_origin: CrossOrigin
+    secure: bool
 
 
 def serve(app: FastAPI, listening: socket.socket, options: ServerOptions) -> None:
@@ -52,7 +55,13 @@ def serve(app: FastAPI, listening: socket.socket, options: ServerOptions) -> Non
         proxy_headers=False,
         timeout_keep_alive=max(1, round(options.keep_alive_seconds)),
     )
-    config.crowd = Crowd(most=_affordable(options.max_connections), new_id=options.new_id)
+    config.crowd = Crowd(
+        most=_affordable(options.max_connections),
+        new_id=options.new_id,
+        gate=app.state.gate,
+        cross_origin=options.cross_origin,
+        secure=options.secure,
+    )
     server = _Server(config, app, options.drain_seconds)
     server.run([listening])
     if server.stopped_by == signal.SIGINT:
@@ -104,9 +113,16 @@ class _Server(uvicorn.Server):
         now = monotonic()
         if counter % 10 == 0:
             self._look_after_connections(now)
+            self._tell_shed()
         if self._stop_at is not None and now >= self._stop_at:
             self.should_exit = True
         return await super().on_tick(counter)
+
+    def _tell_shed(self) -> None:
+        """Log how many were turned away in this second: a line for each would cost more than turning them away."""
+        if self._crowd.shed:
+            _log.warning("shed=%d", self._crowd.shed)
+            self._crowd.shed = 0
 
     async def _wait_tasks_to_complete(self) -> None:
         """Let what runs end, cancel what does not, and return when it has said so in the trail.

@@ -1,0 +1,317 @@
+"""What one server does when four times as much is asked of it as it can do, and what it would do without its gate.
+
+    python -m benchmarks.overload [--json] [--seconds 10] [--times 4] [--no-peer]
+
+Starts a PostgreSQL of its own and `clarity serve`, each in its own process, and the load in a third
+(`benchmarks/load.py`). Sixty per cent of the requests view a patient, twenty list, twenty register somebody.
+
+1. The peak: clients that always ask again, 8, 15 and 30 of them; the best rate of good answers is the peak. An answer
+   is good if it is 2xx within a second of the instant its request was due.
+2. Four times the peak, at instants that do not wait for answers.
+3. At once thereafter the clients of the peak again: how long until a second is as good as the peak, less five per cent.
+4. When all clients have left: what the server still holds of sockets and of connections to the database, against what
+   it held before.
+
+`goodput_ratio` is the good answers a second of step 2 over the peak, `shed_ms_p99` how long those wait who are told
+503. The peer is the same server under the same load, with MAX_CONCURRENT_REQUESTS and MAX_WAITING_REQUESTS beyond
+reach.
+
+All three processes share the machine's cores, so the load is paid for by the server it measures: its share of a core is
+given beside the others'. Limits by account and address are off, since one account and one address ask for everybody.
+Exits with 1 if a figure misses its bound.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from httpx import AsyncClient
+from pydantic import SecretStr
+from sqlalchemy import make_url
+
+from clarity.bootstrap import operator, running
+from clarity.config import Settings
+from clarity.domain.access import Role
+from clarity.upkeep import has_keys, make_keys
+from tests.servers import PostgresDatabases, postgres_server
+from tests.serving import Clinic
+from tests.shells import PASSWORD, surroundings
+
+GOODPUT_AT_LEAST = 0.8
+SHED_MS_AT_MOST = 1_000
+LEAKED_AT_MOST = 0
+RECOVERED_WITHIN_SECONDS = 5
+
+_EMAIL = "desk@clinic.example"
+_PATIENTS = 200
+_CLIENTS = (8, 15, 30)
+_NO_LIMITS = {"MAX_CONCURRENT_REQUESTS": "1000000", "MAX_WAITING_REQUESTS": "1000000", "MAX_CONNECTIONS": "10000"}
+_FULL_SPEED = 0.95
+_BUCKETS_A_SECOND = 4
+# Everything that a practice's server does to be durable; the tests' own settings leave it out.
+_DURABLE = {"fsync": "on", "full_page_writes": "on", "autovacuum": "on", "max_connections": "100"}
+
+
+@dataclass(slots=True)
+class Measured:
+    """A server under way, the load for it, and the database it keeps its records in."""
+
+    pid: int
+    database_url: str
+    job: dict[str, Any]
+
+    async def run(self, *phases: dict[str, Any]) -> list[dict[str, Any]]:
+        """Carry out phases, and add to each report what share of a core each process took."""
+        job = {**self.job, "phases": phases}
+        server, everything = _cpu_seconds(self.pid), _machine_seconds()
+        began = time.perf_counter()
+        load = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.load"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await load.communicate(json.dumps(job).encode())
+        assert load.returncode == 0
+        answer = json.loads(said)
+        seconds = time.perf_counter() - began
+        self.job["first_number"] += 1_000_000
+        self.job["seed"] += 10
+        reports: list[dict[str, Any]] = answer["phases"]
+        cores = {
+            "server": (_cpu_seconds(self.pid) - server) / seconds,
+            "load": answer["cpu_seconds"] / seconds,
+            "whole_machine": (_machine_seconds() - everything) / seconds,
+        }
+        for report in reports:
+            report["cores"] = {name: round(share, 2) for name, share in cores.items()}
+        return reports
+
+    async def held(self) -> dict[str, int]:
+        """Return what the server holds open for its clients and of its database."""
+        row = await _asked(
+            self.database_url,
+            "SELECT count(*) AS connected, count(*) FILTER (WHERE state <> 'idle') AS working"
+            " FROM pg_stat_activity WHERE application_name = 'clarity' AND datname = current_database()",
+        )
+        return {"sockets": _sockets(self.pid), "database": row["connected"], "working": row["working"]}
+
+    async def settled(self, before: dict[str, int]) -> dict[str, int]:
+        """Return what is held once it is as before, or after as long as one might wait for that."""
+        held = await self.held()
+        for _ in range(32):
+            if held == before:
+                break
+            await asyncio.sleep(0.25)
+            held = await self.held()
+        return held
+
+
+_connect: Callable[..., Awaitable[Any]] = asyncpg.connect
+
+
+async def _asked(url: str, question: str) -> asyncpg.Record:
+    place = make_url(url)
+    connection = await _connect(
+        host=place.query["host"], user=place.username, password=place.password, database=place.database
+    )
+    try:
+        record: asyncpg.Record = await connection.fetchrow(question)
+    finally:
+        await connection.close()
+    return record
+
+
+def _sockets(pid: int) -> int:
+    return sum(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _machine_seconds() -> float:
+    """Return how long the cores of the machine have been busy, whoever with."""
+    user, nice, system, _idle, _wait, irq, soft, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def serving(folder: Path, database_url: str, **limits: str) -> AsyncIterator[Measured]:
+    """Serve a practice with some patients, by one account for the front desk."""
+    settings = Settings(data_dir=folder / "data", async_database_uri=SecretStr(database_url))
+    fresh = not has_keys(settings)
+    if fresh:
+        make_keys(settings)
+        async with running(settings) as services:
+            await services.accounts.add(operator(), email=_EMAIL, name="Desk", role=Role.FRONT_DESK, password=PASSWORD)
+    environment = surroundings() | {
+        "DATA_DIR": str(settings.data_dir),
+        "ASYNC_DATABASE_URI": database_url,
+        "REQUESTS_PER_MINUTE_OF_ACCOUNT": "0",
+        "REQUESTS_PER_MINUTE_FROM_ADDRESS": "0",
+        **limits,
+    }
+    async with Clinic(folder, environment).serving() as (server, address), AsyncClient(base_url=address) as client:
+        opened = await client.post("/api/v1/sessions", json={"email": _EMAIL, "password": PASSWORD}, timeout=30)
+        token = opened.json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        patients = await _patients(client, make=_PATIENTS if fresh else 0)
+        job = {"address": address, "token": token, "patients": patients, "seed": 1}
+        yield Measured(server.pid, database_url, {**job, "first_number": 1 if fresh else 500_000_000})
+
+
+async def _patients(client: AsyncClient, *, make: int) -> list[str]:
+    for number in range(make):
+        body = {
+            "names": [{"family": f"Seed{number}", "given": ["Kim"]}],
+            "born": "1979-11-30",
+            "identifiers": [{"kind": "mrn", "value": f"SEED-{number}"}],
+        }
+        answer = await client.post("/api/v1/patients", json=body)
+        assert answer.status_code == 201, answer.text
+    listed = await client.get("/api/v1/patients", params={"limit": 100})
+    return [item["id"] for item in listed.json()["items"]]
+
+
+async def peak_of(server: Measured, seconds: float) -> dict[str, Any]:
+    """Return the best of a few closed phases, after one that warms up."""
+    phases = [{"clients": clients, "seconds": seconds} for clients in _CLIENTS]
+    _, *reports = await server.run({"clients": 8, "seconds": 1.0}, *phases)
+    best = max(range(len(reports)), key=lambda number: reports[number]["good_per_s"])
+    return {**reports[best], "clients": _CLIENTS[best]}
+
+
+async def overloaded(server: Measured, peak: dict[str, Any], times: float, seconds: float) -> dict[str, Any]:
+    """Offer `times` the peak, then the peak itself, and say what became of it."""
+    before = await server.held()
+    over, after = await server.run(
+        {"rate": times * peak["good_per_s"], "seconds": seconds}, {"clients": peak["clients"], "seconds": 6.0}
+    )
+    held = await server.settled(before)
+    return {
+        "goodput_ratio": round(over["good_per_s"] / peak["good_per_s"], 3),
+        "shed_ms_p99": over["shed_ms"]["p99"],
+        "connections_leaked": sum(max(0, held[what] - before[what]) for what in before),
+        "recovered_s": _recovered(after["per_s"], _FULL_SPEED * peak["good_per_s"]),
+        "overload": over,
+        "after": after,
+        "held": {"before": before, "after": held},
+    }
+
+
+def _recovered(per_s: list[int], full_speed: float) -> float | None:
+    """Return after how many seconds a second began that was as good as full speed; none if none was."""
+    for first in range(len(per_s) - _BUCKETS_A_SECOND + 1):
+        if sum(per_s[first : first + _BUCKETS_A_SECOND]) / _BUCKETS_A_SECOND >= full_speed:
+            return first / _BUCKETS_A_SECOND
+    return None
+
+
+async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clarity-overload-")))
+        postgres = PostgresDatabases(stack.enter_context(postgres_server(_DURABLE)), "file_copy")
+        await postgres.prepare()
+        url = postgres.application_of(await postgres.create()).url
+        [version] = await _asked(url, "SHOW server_version")
+        async with serving(folder, url) as server:
+            peak = await peak_of(server, arguments.seconds / 4)
+            protected = await overloaded(server, peak, arguments.times, arguments.seconds)
+        unprotected = None
+        if arguments.peer:
+            async with serving(folder, url, **_NO_LIMITS) as server:
+                await server.run({"clients": 8, "seconds": 1.0})
+                unprotected = await overloaded(server, peak, arguments.times, arguments.seconds)
+    figures = {name: protected[name] for name in ("goodput_ratio", "shed_ms_p99", "connections_leaked", "recovered_s")}
+    return {
+        **figures,
+        "holds": _holds(figures),
+        "peak_per_s": peak["good_per_s"],
+        "times": arguments.times,
+        "peak": peak,
+        "protected": protected,
+        "unprotected": unprotected,
+        "machine": {
+            "cores": os.cpu_count(),
+            "load_average_1m": round(os.getloadavg()[0], 2),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "postgresql": version,
+        },
+    }
+
+
+def _holds(figures: dict[str, Any]) -> bool:
+    return (
+        figures["goodput_ratio"] >= GOODPUT_AT_LEAST
+        and figures["shed_ms_p99"] <= SHED_MS_AT_MOST
+        and figures["connections_leaked"] <= LEAKED_AT_MOST
+        and figures["recovered_s"] is not None
+        and figures["recovered_s"] <= RECOVERED_WITHIN_SECONDS
+    )
+
+
+def show(found: dict[str, Any]) -> None:
+    machine, peak = found["machine"], found["peak"]
+    print(f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, PostgreSQL", end=" ")
+    print(f"{machine['postgresql']}, load average {machine['load_average_1m']}")
+    print(
+        f"peak: {found['peak_per_s']:.0f} good answers a second with {peak['clients']} clients, cores {peak['cores']}"
+    )
+    print(f"\nunder {found['times']:g} times that{'':14}{'limited':>12}{'unlimited':>12}   bound")
+    rows = (
+        ("good answers against the peak", "goodput_ratio", f">= {GOODPUT_AT_LEAST}"),
+        ("refusals, 99 % within ms", "shed_ms_p99", f"<= {SHED_MS_AT_MOST}"),
+        ("connections leaked", "connections_leaked", f"<= {LEAKED_AT_MOST}"),
+        ("seconds until full speed again", "recovered_s", f"<= {RECOVERED_WITHIN_SECONDS}"),
+    )
+    runs = [found["protected"], found["unprotected"] or {}]
+    for title, name, bound in rows:
+        print(f"{title:<34}{runs[0].get(name)!s:>12}{runs[1].get(name, '-')!s:>12}   {bound}")
+    for title, name in (
+        ("good", "good"),
+        ("late", "late"),
+        ("refused", "shed"),
+        ("broken", "broken"),
+        ("unsent", "unsent"),
+    ):
+        print(f"{title:<34}" + "".join(f"{run['overload'][name] if run else '-':>12}" for run in runs))
+    for name in ("p50", "p99"):
+        title = f"good answers, {name} in ms"
+        print(f"{title:<34}" + "".join(f"{run['overload']['good_ms'][name] if run else '-':>12}" for run in runs))
+    print(f"\n{'holds' if found['holds'] else 'DOES NOT HOLD'}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print the figures, and what they come from, as JSON")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="how long the overload lasts (default 10, at most 20)"
+    )
+    parser.add_argument("--times", type=float, default=4.0, help="how many times the peak is offered (default 4)")
+    parser.add_argument("--no-peer", dest="peer", action="store_false", help="leave out the server without limits")
+    arguments = parser.parse_args()
+    if not 1 <= arguments.seconds <= 20 or not 0 < arguments.times <= 10:
+        parser.error("--seconds is 1 to 20, --times at most 10")
+    found = asyncio.run(measure(arguments))
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        show(found)
+    return 0 if found["holds"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
