@@ -49,6 +49,10 @@ check: $(STAMPS)/dev ## Check format, lint, types, import rules and migrations.
 guards: $(STAMPS)/dev ## Remove each guard from a copy of the tree, and expect a test to fail.
 	$(BIN)/python -m tests.mutate_guards $(ARGS)
 
+.PHONY: soak
+soak: $(STAMPS)/dev ## Put a practice under load and faults for five minutes, and judge what is left.
+	$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: timing
 timing: $(STAMPS)/dev ## Compare how long a refusal and an absence take, over many requests.
 	$(BIN)/python -m tests.timing $(ARGS)

@@ -90,6 +90,7 @@ class _Pair:
     cutting: bool = False
     holding: bool = False
     silent: bool = False
+    deaf: bool = False
 
     def close(self) -> None:
         """End both sides when what was written is sent."""
@@ -157,7 +158,8 @@ class FaultProxy:
     def half_close(self) -> None:
         """Tell every client that the server will say no more, and go on passing on what they say themselves."""
         for pair in self._pairs:
-            with suppress(OSError):
+            if not pair.deaf and not pair.client.is_closing():
+                pair.deaf = True
                 pair.client.write_eof()
 
     def strike(self, how: AtCommit) -> None:
@@ -253,14 +255,14 @@ class FaultProxy:
             pair.holding = False
         await self._flowing.wait()
         await asyncio.sleep(self.delay_seconds)
-        if not self.bytes_per_second:
-            sink.write(message)
-        else:
-            step = max(1, self.bytes_per_second // 50)
-            for start in range(0, len(message), step):
-                sink.write(message[start : start + step])
-                await asyncio.sleep(step / self.bytes_per_second)
-        await sink.drain()
+        pace = self.bytes_per_second
+        step = max(1, pace // 50) if pace else len(message)
+        for start in range(0, len(message), step):
+            if pair.deaf and sink is pair.client:
+                return
+            sink.write(message[start : start + step])
+            await sink.drain()
+            await asyncio.sleep(step / pace if pace else 0)
 
     def _of_client(self, pair: _Pair, message: bytes) -> bool:
         """Note what a client says; tell whether the connection is cut before the server hears it."""

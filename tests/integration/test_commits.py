@@ -89,6 +89,19 @@ async def test_a_connection_that_breaks_in_a_commit_leaves_an_outcome_that_nobod
             await practice.opened(ada.id)
 
 
+async def test_an_outcome_that_nobody_knows_is_said_to_be_so_even_if_the_trail_cannot_take_it(
+    postgresql: Database,
+) -> None:
+    async with sql_practice(postgresql, a_keyring()) as practice:
+
+        def cut(connection: Connection) -> None:
+            practice.refuse_events()
+            connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        with at_commit(postgresql, cut), pytest.raises(OutcomeUnknown):
+            await register(practice, a_patient())
+
+
 async def test_a_commit_that_the_end_of_the_loop_cancels_is_not_said_to_have_failed(
     practice: Practice, database: Database
 ) -> None:
