@@ -225,6 +225,18 @@ async def test_a_connection_that_a_firewall_forgot_is_replaced_unnoticed(
         assert await counted(database) == 0
 
 
+async def test_a_connection_that_was_only_idle_is_used_again(
+    postgresql: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_IDLE_SECONDS", 0.0)
+    own = text("SELECT pg_backend_pid()")
+    used = []
+    for _ in range(2):
+        async with postgresql.reading() as session:
+            used.append((await session.execute(own)).scalar_one())
+    assert used[0] == used[1]
+
+
 async def test_who_waits_for_a_server_that_went_silent_is_told_and_the_connection_dropped(
     postgresql_options: EngineOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

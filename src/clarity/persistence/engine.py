@@ -240,7 +240,8 @@ def _check_connection(connection: Any, record: Any, _proxy: Any) -> None:
         raise DisconnectionError
     if idle_seconds > _IDLE_SECONDS:
         try:
-            connection.run_async(lambda driver: driver.execute("", timeout=_PING_SECONDS))
+            # Not an empty statement: of a connection that has run none but prepared ones, the driver fails on its answer.
+            connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=_PING_SECONDS))
         except (OSError, connection.dbapi.asyncpg.PostgresError, connection.dbapi.asyncpg.InterfaceError):
             driver.terminate()  # nobody there would hear that we leave
             raise DisconnectionError from None
