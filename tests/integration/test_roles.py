@@ -16,7 +16,8 @@ from clarity.persistence import migrations
 from clarity.persistence.all_tables import APPEND_ONLY, TABLES
 from clarity.persistence.engine import EngineOptions, unpooled
 from clarity.persistence.errors import state_of
-from clarity.persistence.roles import check_privileges, create_app_role, create_roles_sql
+from clarity.persistence.privileges import check_privileges
+from clarity.persistence.roles import create_app_role, create_roles_sql
 from clarity.persistence.tables import Base
 from clarity.security.scram import scram_verifier
 from tests.builders import new_id
@@ -24,6 +25,15 @@ from tests.servers import PostgresDatabases
 
 NOT_ALLOWED = "42501"
 PASSWORD = "correct horse"
+POWERFUL = {
+    "pg_write_all_data",
+    "pg_maintain",
+    "pg_write_server_files",
+    "pg_read_server_files",
+    "pg_execute_server_program",
+    "pg_signal_backend",
+    "pg_create_subscription",
+}
 SAMPLES = {UUID: new_id(), datetime: datetime.now(UTC), int: 1, bytes: bytes(32)}
 
 
@@ -121,6 +131,22 @@ async def test_a_superuser_is_refused(owner: EngineOptions) -> None:
         ("REVOKE INSERT ON audit_events FROM {role}", "lacks INSERT on audit_events"),
         ("REVOKE SELECT, UPDATE ON sessions FROM {role}", "lacks SELECT, UPDATE on sessions"),
         ("GRANT CREATE ON SCHEMA public TO PUBLIC", "REVOKE CREATE ON SCHEMA"),
+        ("GRANT REFERENCES (id) ON audit_events TO {role}", "REFERENCES on audit_events"),
+        ("GRANT INSERT ON audit_events TO {role} WITH GRANT OPTION", "may pass on"),
+        ("GRANT CREATE ON DATABASE {database} TO PUBLIC", "REVOKE CREATE ON DATABASE"),
+        ("ALTER SCHEMA public OWNER TO {role}", "owns the schema public"),
+        ("ALTER DATABASE {database} OWNER TO {role}", "owns the database"),
+        ("ALTER FUNCTION require_audit_event() OWNER TO {role}", "owns the function require_audit_event"),
+        ("ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY", "rows of audit_events"),
+        ("CREATE RULE lose AS ON INSERT TO audit_subjects DO INSTEAD NOTHING", "rule lose on audit_subjects"),
+        (
+            "CREATE TRIGGER lose BEFORE INSERT ON audit_events EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "trigger lose on audit_events",
+        ),
+        (
+            "CREATE FUNCTION tidy() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'DELETE FROM audit_events'",
+            "may call tidy()",
+        ),
         ("ALTER TABLE accounts OWNER TO {role}", "owns the table accounts"),
         ("ALTER TABLE audit_subjects RENAME TO gone", "audit_subjects is missing"),
     ],
@@ -128,8 +154,11 @@ async def test_a_superuser_is_refused(owner: EngineOptions) -> None:
 async def test_whoever_checks_is_told_what_is_wrong(
     application: EngineOptions, owner: EngineOptions, statement: str, said: str
 ) -> None:
-    await run(owner, statement.format(role=name_of(application)))
-    (problem,) = await problems(application)
+    database = make_url(application.url).database
+    await run(owner, statement.format(role=name_of(application), database=database))
+    found = await problems(application)
+    await run(owner, f"ALTER DATABASE {database} OWNER TO CURRENT_USER")
+    (problem,) = found
     assert said in problem
 
 
@@ -166,11 +195,81 @@ async def test_who_may_become_the_owner_counts_as_the_owner(
     assert "owns the table accounts, or may become its owner" in problem
 
 
-async def test_a_role_that_makes_roles_is_refused(application: EngineOptions, owner: EngineOptions) -> None:
-    await run(owner, f"ALTER ROLE {name_of(application)} CREATEROLE")
+async def test_what_a_role_may_do_by_becoming_another_counts_too(
+    application: EngineOptions, owner: EngineOptions, other_role: str
+) -> None:
+    role = name_of(application)
+    await run(
+        owner,
+        f"GRANT UPDATE (mac) ON audit_events TO {other_role}",
+        f"ALTER ROLE {role} NOINHERIT",
+        f"GRANT {other_role} TO {role}",
+    )
     (problem,) = await problems(application)
-    await run(owner, f"ALTER ROLE {name_of(application)} NOCREATEROLE")
-    assert "may create roles" in problem
+    await run(owner, f"ALTER ROLE {role} INHERIT")
+    assert "UPDATE on audit_events" in problem
+
+
+ATTRIBUTES = (
+    ("CREATEROLE", "may create roles"),
+    ("CREATEDB", "may create databases"),
+    ("REPLICATION", "copy the whole server"),
+    ("BYPASSRLS", "security of rows"),
+)
+
+
+async def test_a_role_with_more_than_a_log_in_is_refused_and_so_is_one_that_may_become_such(
+    application: EngineOptions, owner: EngineOptions, other_role: str
+) -> None:
+    role = name_of(application)
+    for attribute, said in ATTRIBUTES:
+        await run(owner, f"ALTER ROLE {role} {attribute}")
+        (problem,) = await problems(application)
+        await run(owner, f"ALTER ROLE {role} NO{attribute}")
+        assert said in problem
+    await run(owner, f"GRANT {other_role} TO {role}")
+    assert await problems(application) == []
+    for attribute, said in (*ATTRIBUTES, ("SUPERUSER", "may become one")):
+        await run(owner, f"ALTER ROLE {other_role} {attribute}")
+        (problem,) = await problems(application)
+        await run(owner, f"ALTER ROLE {other_role} NO{attribute}")
+        assert said in problem
+
+
+async def test_a_role_that_the_server_knows_as_powerful_is_refused(
+    application: EngineOptions, owner: EngineOptions
+) -> None:
+    role = name_of(application)
+    async with unpooled(owner).connect() as connection:
+        there = await connection.scalars(text("SELECT rolname FROM pg_roles WHERE rolname LIKE 'pg\\_%'"))
+    for powerful in POWERFUL & set(there):
+        await run(owner, f"GRANT {powerful} TO {role}")
+        (problem,) = await problems(application)
+        await run(owner, f"REVOKE {powerful} FROM {role}")
+        assert f"is a member of {powerful}" in problem
+
+
+async def test_a_role_that_may_switch_triggers_off_is_refused(application: EngineOptions, owner: EngineOptions) -> None:
+    role = name_of(application)
+    await run(owner, f"GRANT SET ON PARAMETER session_replication_role TO {role}")
+    (problem,) = await problems(application)
+    await run(owner, f"REVOKE SET ON PARAMETER session_replication_role FROM {role}")
+    assert "may switch triggers off" in problem
+
+
+async def test_rows_are_not_written_through_a_view(application: EngineOptions, owner: EngineOptions) -> None:
+    role = name_of(application)
+    await run(
+        owner,
+        "CREATE VIEW recent AS SELECT * FROM audit_events",
+        "CREATE VIEW own WITH (security_invoker = true) AS SELECT * FROM audit_events",
+        f"GRANT SELECT, UPDATE ON own TO {role}",
+        f"GRANT SELECT ON recent TO {role}",
+    )
+    assert await problems(application) == []
+    await run(owner, f"GRANT UPDATE (mac) ON recent TO {role}")
+    (problem,) = await problems(application)
+    assert "write to audit_events through the view recent" in problem
 
 
 async def test_a_migration_gives_what_is_missing_and_takes_what_is_too_much(

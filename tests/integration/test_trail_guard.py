@@ -38,7 +38,7 @@ TELL = "INSERT INTO audit_events SELECT gen_random_uuid(), AT, actor_id, VALUES 
 CHANGES = ("UPDATE ROWS SET COLUMN = COLUMN", "DELETE FROM ROWS", "INSERT INTO ROWS TABLE kept")
 UNSEEN, SEEN = (f"SET LOCAL session_replication_role = {role}" for role in ("replica", "origin"))
 MINE, NAMELESS = "xmin = pg_current_xact_id()::xid", "id NOT IN (SELECT event_id FROM audit_subjects)"
-NAME_ADA = "INSERT INTO audit_subjects SELECT '{ada}', id, at FROM audit_events WHERE " + MINE
+NAME_ADA = "INSERT INTO audit_subjects SELECT '{ada}', id, at FROM audit_events WHERE WHICH".replace("WHICH", MINE)
 
 
 def tell(

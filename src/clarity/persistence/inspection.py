@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from clarity.persistence.engine import EngineOptions, unpooled
 from clarity.persistence.errors import translated
 from clarity.persistence.keys import DataKeyRow
-from clarity.persistence.roles import check_privileges, create_app_role
+from clarity.persistence.privileges import check_privileges
+from clarity.persistence.roles import create_app_role
 from clarity.persistence.trail_guard import check_guard
 from clarity.security.keyring import WrappedKey
 
