@@ -14,6 +14,7 @@ from clarity.domain.credentials import grantable, write_scope
 from clarity.domain.ids import AccountId, PatientId, PractitionerId
 from clarity.domain.records import Resource
 from tests.api.clinic import Clinic, code, fields, seen
+from tests.api.test_operations import OPERATIONS, documented
 from tests.builders import NOW, a_patient, a_practitioner, new_id, the_operator
 
 WANTED: dict[str, Any] = {"name": "Server 2", "scopes": ["patient:list", "patient:view"], "expires_in_days": 90}
@@ -106,6 +107,19 @@ async def test_a_machine_is_bound_to_its_scopes(clinic: Clinic) -> None:
     assert (changed.status_code, changed.content) == (404, absent.content)
     assert (await machine.get("/practitioners")).status_code == 403
     assert (await machine.get("/me")).status_code == 403
+
+
+async def test_whatever_a_machine_is_told_is_documented(memory_clinic: Clinic) -> None:
+    clinic = memory_clinic
+    machine = clinic.caller((await issued(clinic, await a_machine(clinic), ["patient:view"]))["credential"])
+    document = clinic.app.openapi()
+    operations = {one["operationId"]: one for path in document["paths"].values() for one in path.values()}
+    undocumented = []
+    for one in documented(clinic):
+        answer = await one.by(machine, {}, OPERATIONS.get(one.name))
+        if str(answer.status_code) not in operations[one.name]["responses"]:
+            undocumented.append((one.name, answer.status_code))
+    assert undocumented == []
 
 
 async def test_a_machine_is_told_what_its_credential_lets_it_do(clinic: Clinic) -> None:

@@ -102,6 +102,14 @@ def test_every_operation_says_how_it_may_end(document: dict[str, Any]) -> None:
         assert expected <= operation["responses"].keys(), operation["operationId"]
 
 
+def test_whatever_needs_a_log_in_may_find_it_too_weak(document: dict[str, Any]) -> None:
+    asking = [operation for operation in operations_in(document) if "security" in operation]
+    assert len(asking) > 40
+    for operation in asking:
+        examples = operation["responses"]["403"]["content"][problems.MEDIA_TYPE]["examples"]
+        assert "second-factor-missing" in examples, operation["operationId"]
+
+
 # What those do who see no record, and therefore no version of one.
 ON_THE_RECORD_AS_IT_STANDS = {"place_legal_hold", "release_legal_hold", "delete_patient"}
 

@@ -37,11 +37,11 @@ from clarity.api.options import ROOT, ApiOptions
 from clarity.api.overload import Admission, Gate
 from clarity.api.patients import life
 from clarity.api.patients import routes as patients
-from clarity.api.problems import ProblemOut, answer
+from clarity.api.problems import MEDIA_TYPE, ProblemOut, answer, documented
 from clarity.api.proxies import AllowedHosts, TrustedProxies
 from clarity.application.ports import RateLimit
 from clarity.application.services import Services
-from clarity.domain.errors import ClarityError
+from clarity.domain.errors import ClarityError, SecondFactorMissing
 
 _DESCRIPTION = """Clinical data for psychiatric care: patients, and who cares for them.
 
@@ -80,10 +80,21 @@ class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         if self.openapi_schema is None:
+            document = super().openapi()
             problem = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas = super().openapi()["components"]["schemas"]
-            schemas.update(problem.pop("$defs"), ProblemOut=problem)
+            document["components"]["schemas"].update(problem.pop("$defs"), ProblemOut=problem)
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    _document_weakness(operation)
         return super().openapi()
+
+
+def _document_weakness(operation: dict[str, Any]) -> None:
+    """Say of an operation for which one logs in that a session or a credential may be too weak for it."""
+    if "security" in operation:
+        ((status, said),) = documented(SecondFactorMissing()).items()
+        response = operation["responses"].setdefault(str(status), said)
+        response["content"][MEDIA_TYPE]["examples"] |= said["content"][MEDIA_TYPE]["examples"]
 
 
 def _operation_id(route: APIRoute) -> str:

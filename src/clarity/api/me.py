@@ -3,10 +3,12 @@
 from typing import Self
 
 from clarity.api.dependencies import Accounts, EnrollingActor
+from clarity.api.problems import documented
 from clarity.api.routing import router_of
 from clarity.api.wire import Wire
 from clarity.domain.access import POLICY, Actor, Relation, right_to
 from clarity.domain.accounts import Account
+from clarity.domain.errors import Forbidden
 from clarity.domain.ids import AccountId, PatientId, PractitionerId
 from clarity.domain.patients import PatientField
 from clarity.domain.records import Label
@@ -72,7 +74,7 @@ def rights_of(actor: Actor) -> tuple[RightOut, ...]:
     )
 
 
-@router.get("")
+@router.get("", responses=documented(Forbidden()))
 async def view_own_account(actor: EnrollingActor, accounts: Accounts) -> OwnAccountOut:
     """Show who is logged in, and what they may do."""
     return OwnAccountOut.of(await accounts.view_own(actor), actor)

@@ -8,12 +8,12 @@ from clarity.api.routing import router_of
 from clarity.api.wire import Instant, Wire
 from clarity.domain.access import Actor
 from clarity.domain.accounts import Session
-from clarity.domain.errors import Forbidden, NotFound, SecondFactorMissing
+from clarity.domain.errors import Forbidden, NotFound
 from clarity.domain.ids import AccountId, SessionId
 
 router = router_of("me")
 of_accounts = router_of("accounts")
-_WEAK = documented(SecondFactorMissing())
+_OWN = documented(Forbidden())
 _OF_OTHERS = documented(Forbidden(), NotFound())
 
 
@@ -52,19 +52,19 @@ class OpenSessionsOut(Wire):
     items: tuple[OpenSessionOut, ...]
 
 
-@router.get("/sessions", responses=_WEAK)
+@router.get("/sessions", responses=_OWN)
 async def list_own_sessions(actor: CurrentActor, sessions: OpenSessions) -> OpenSessionsOut:
     """List where the caller is logged in."""
     return _listed(await sessions.list_own(actor), actor)
 
 
-@router.delete("/sessions", status_code=204, responses=_WEAK)
+@router.delete("/sessions", status_code=204, responses=_OWN)
 async def end_other_sessions(actor: CurrentActor, sessions: OpenSessions) -> None:
     """End all sessions of the caller but the one of this request."""
     await sessions.end_others(actor)
 
 
-@router.delete("/sessions/{session_id}", status_code=204, responses={**_WEAK, **documented(NotFound())})
+@router.delete("/sessions/{session_id}", status_code=204, responses=documented(Forbidden(), NotFound()))
 async def end_own_session(session_id: SessionId, actor: CurrentActor, sessions: OpenSessions) -> None:
     """End one session of the caller, which may be the one of this request."""
     await sessions.end_own(actor, session_id)

@@ -11,14 +11,13 @@ from clarity.api.problems import documented
 from clarity.api.routing import router_of
 from clarity.api.wire import Instant, Json, Received, Wire
 from clarity.application.second_factors import Enrolment, SecondFactorState
-from clarity.domain.errors import Conflict, Forbidden, NotFound, SecondFactorMissing, TooMany
+from clarity.domain.errors import Conflict, Forbidden, NotFound, TooMany
 from clarity.domain.ids import AccountId
 
 router = router_of("me")
 of_accounts = router_of("accounts")
 _PATH = "/second-factor"
-_BODY = documented(HTTPException(413), HTTPException(415), TooMany(60), Conflict())
-_WEAK = documented(SecondFactorMissing())
+_BODY = documented(HTTPException(413), HTTPException(415), TooMany(60), Conflict(), Forbidden())
 _RECOVERY_CODE = "K7QD-2MZX-PL4N-WV6T-AH3R-YE5S"
 
 
@@ -78,7 +77,7 @@ class RecoveryCodesOut(Wire):
     recovery_codes: tuple[str, ...]
 
 
-@router.get(_PATH)
+@router.get(_PATH, responses=documented(Forbidden()))
 async def view_second_factor(actor: EnrollingActor, factors: SecondFactors) -> SecondFactorOut:
     """Show whether the caller has a second factor."""
     return SecondFactorOut.of(await factors.view(actor))
@@ -98,13 +97,13 @@ async def confirm_second_factor(code: Json[CodeIn], actor: EnrollingActor, facto
     return RecoveryCodesOut(recovery_codes=await factors.confirm(actor, code.code))
 
 
-@router.post(f"{_PATH}/recovery-codes", responses={**_BODY, **_WEAK})
+@router.post(f"{_PATH}/recovery-codes", responses=_BODY)
 async def renew_recovery_codes(code: Json[CodeIn], actor: CurrentActor, factors: SecondFactors) -> RecoveryCodesOut:
     """Get new recovery codes, given a code. The old ones are good for nothing any more."""
     return RecoveryCodesOut(recovery_codes=await factors.renew_recovery_codes(actor, code.code))
 
 
-@router.post(f"{_PATH}/remove", status_code=204, responses={**_BODY, **_WEAK})
+@router.post(f"{_PATH}/remove", status_code=204, responses=_BODY)
 async def remove_second_factor(code: Json[CodeIn], actor: CurrentActor, factors: SecondFactors) -> None:
     """Give the second factor up, given a code. Ends the caller's other sessions."""
     await factors.remove(actor, code.code)

@@ -65,11 +65,11 @@ class SealedMapper(Generic[Entity]):
     def decode(self, key: DataKey, record: SealedRecord, decoder: msgspec.msgpack.Decoder[Shape]) -> Shape:
         """Return what `decoder` makes of the content, or raise `CannotOpen`."""
         plaintext = key.open(self._place(record.id, record.patient, record.version), record.ciphertext)
-        if plaintext[0] != self.schema:
+        if plaintext[:1] != bytes([self.schema]):
             raise CannotOpen
         try:
             return decoder.decode(memoryview(plaintext)[1:])
-        except (msgspec.DecodeError, Invalid):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Invalid):
             raise CannotOpen from None
 
     def _place(self, row: UUID, patient: UUID, version: int) -> Place:

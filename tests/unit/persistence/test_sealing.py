@@ -85,6 +85,18 @@ def test_a_record_of_another_schema_is_not_guessed_at() -> None:
         assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
+@pytest.mark.parametrize(
+    "plaintext", [b"", b"\x01", b"\x01\xa1\xff", b"\x01\x81\xa5notes\xa1\xff", b"\x01" + b"\x91" * 9_999]
+)
+def test_what_is_no_content_of_ours_is_not_opened_though_it_was_sealed(plaintext: bytes) -> None:
+    record = sealed(patient := a_patient())
+    assert record.wrapped is not None
+    key, (table, column) = KEYS.unwrap(record.wrapped), number_of("patients")
+    place = Place(table=table, column=column, row=patient.id, subject=patient.id, version=patient.version)
+    with pytest.raises(CannotOpen):
+        opened(replace(record, ciphertext=key.seal(place, plaintext)))
+
+
 def test_opened_content_does_not_show_in_a_repr() -> None:
     content = content_of(Patient, ("names", "notes", "born"))
     assert "secret" not in repr(content(names=(), born=PartialDate(1985), notes="secret"))
