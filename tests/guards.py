@@ -1713,6 +1713,42 @@ REMOVALS = (
         "                pass\n",
         "contract/test_duplicates.py::test_an_import_neither_brings_back_what_was_merged_nor_takes_it_from_the_survivor",
     ),
+    # Unusual access
+    Removal(
+        "Reports of unusual access are for compliance officers",
+        "application/access_report.py",
+        "            require_right(work.note(self._attempt(actor)), Action.REPORT)\n            raise",
+        "            work.note(self._attempt(actor))\n            raise",
+        "contract/test_access_report.py::test_only_compliance_officers_read_it",
+    ),
+    Removal(
+        "Names read to be compared are in the trail, by their number",
+        "application/access_report.py",
+        "opening = work.note(self._opening(attempt))",
+        "opening = self._opening(attempt)",
+        "contract/test_access_report.py::test_reading_it_is_in_the_trail_and_so_are_the_names_that_were_read_for_it",
+    ),
+    Removal(
+        "Of several servers one tells of unusual access",
+        "application/access_report.py",
+        "            if not await work.access_reports.add(report.day, len(report.findings), at):\n",
+        "            await work.access_reports.add(report.day, len(report.findings), at)\n            if False:\n",
+        "contract/test_access_report.py::test_every_officer_is_told_once_a_day_however_many_servers_there_are",
+    ),
+    Removal(
+        "A look without a tie at the time is found",
+        "domain/unusual_access.py",
+        " and (self.until is None or at <= self.until + _CLOCKS_DIFFER)",
+        "",
+        "contract/test_access_report.py::test_a_carer_without_a_tie_at_the_time_is_found",
+    ),
+    Removal(
+        "What keeps a report from being made keeps nothing else",
+        "application/access_report.py",
+        "        except Exception as exc:",
+        "        except ClarityError as exc:",
+        "contract/test_access_report.py::test_what_fails_is_logged_and_tried_again",
+    ),
     # Accounts, links and messages
     Removal(
         "A link is good for its own purpose alone",

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 
 from clarity.application.admission import require_right
 from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, PatientFilter, Work
 from clarity.application.retry import retrying
-from clarity.domain.access import WATCH, Action, Actor, Purpose, Role, scope_of
+from clarity.domain.access import WATCH, Action, Actor, Purpose, Role, right_to, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Invalid
 from clarity.domain.ids import AccountId, PatientId, RequestId
@@ -24,6 +24,7 @@ from clarity.domain.unusual_access import (
     Holder,
     Look,
     UsualHours,
+    Volumes,
     Watch,
     usual_volume,
 )
@@ -50,16 +51,25 @@ class AccessReportService:
     zone: tzinfo
     hours: PracticeHours
 
-    @retrying
     async def read(self, actor: Actor, day: date | None = None) -> AccessReport:
         """Return what was unusual on a day in the practice, yesterday unless one is given.
 
         Raises `Forbidden` for whoever may not read such reports, and `Invalid` for a day that has not begun.
         """
-        async with self.reading(snapshot=True) as work:
-            attempt = Attempt(actor=actor, action=Action.REPORT, at=self.now(), resource=Resource.AUDIT_EVENT)
-            require_right(work.note(attempt), Action.REPORT)
-            return await self._report(work, attempt, self._yesterday() if day is None else day)
+        day = self._yesterday() if day is None else day
+        await self._check(actor, day)
+        that_day = await self._volumes(day)
+        seeing = {account for account, _ in that_day}
+        # One statement each: a month of the trail in one transaction would be ended as one that takes too long.
+        days = _days_before(day)
+        before = [await self._volumes(one) for one in days]
+        active = [entry for one in days for entry in await self._active(seeing, one)]
+        return await self._look_through(
+            actor,
+            day,
+            UsualHours.of(self.zone, self.hours, active),
+            {(account, role): usual_volume(account, role, that_day, before) for account, role in that_day},
+        )
 
     async def make_due(self) -> AccessReport | None:
         """Make the report of yesterday and tell every compliance officer, unless that was done.
@@ -92,32 +102,48 @@ class AccessReportService:
                 await work.outbox.put(Message(to=officer, kind=MessageKind.ACCESS_REPORT, content=content))
         return True
 
-    async def _report(self, work: Work, attempt: Attempt, day: date) -> AccessReport:
-        today = self.now().astimezone(self.zone).date()
-        if not _FIRST_DAY <= day <= today:
+    async def _check(self, actor: Actor, day: date) -> None:
+        """Raise as `read` does, with an event of the attempt."""
+        has_begun = _FIRST_DAY <= day <= self._today()
+        if has_begun and right_to(actor, Action.REPORT, Resource.AUDIT_EVENT).everybodys:
+            return
+        async with self.reading() as work:
+            require_right(work.note(self._attempt(actor)), Action.REPORT)
             raise Invalid("day", "must have begun, and be after 1999")
-        span = self._span(day)
-        span = Span(span.start, min(span.end, attempt.at))
-        that_day = await work.access_reports.volumes(span)
-        before = [await work.access_reports.volumes(self._span(one)) for one in _days_before(day)]
-        waiting = await work.access_reports.waiting(span.end - REVIEW_WITHIN, span.end, at_most=_MOST_WAITING)
-        seeing = {account for account, _ in that_day}
-        watch = Watch(
-            hours=await self._usual_hours(work, seeing, day),
-            holders=await _holders(work, seeing | {one.account for one in waiting}),
-            limits={(account, role): usual_volume(account, role, that_day, before) for account, role in that_day},
-        )
-        opening = work.note(self._opening(attempt)) if that_day else None
-        if opening is not None:
-            async for looks in _by_patients(work.access_reports.looks(span)):
-                patients = frozenset(look.patient for look in looks)
-                ties = await work.access_reports.ties(patients)
-                watch.look_through(looks, ties, await _names(work, opening, patients))
-        return AccessReport(day=day, span=span, findings=watch.findings(waiting), over=day < today)
 
-    async def _usual_hours(self, work: Work, accounts: Collection[AccountId], day: date) -> UsualHours:
-        before = Span(self._span(day - timedelta(days=DAYS_BEFORE)).start, self._span(day).start)
-        return UsualHours.of(self.zone, self.hours, await work.access_reports.active_at(accounts, before))
+    @retrying
+    async def _volumes(self, day: date) -> Volumes:
+        async with self.reading() as work:
+            return await work.access_reports.volumes(self._span(day))
+
+    @retrying
+    async def _active(self, accounts: Collection[AccountId], day: date) -> list[tuple[AccountId, datetime]]:
+        async with self.reading() as work:
+            return await work.access_reports.active_at(accounts, self._span(day))
+
+    @retrying
+    async def _look_through(
+        self, actor: Actor, day: date, hours: UsualHours, limits: Mapping[tuple[AccountId, Role], int]
+    ) -> AccessReport:
+        async with self.reading(snapshot=True) as work:
+            attempt = work.note(self._attempt(actor))
+            require_right(attempt, Action.REPORT)
+            span = self._span(day)
+            span = Span(span.start, min(span.end, attempt.at))
+            waiting = await work.access_reports.waiting(span.end - REVIEW_WITHIN, span.end, at_most=_MOST_WAITING)
+            seeing = {account for account, _ in limits}
+            holders = await _holders(work, seeing | {one.account for one in waiting})
+            watch = Watch(hours, holders, limits)
+            if seeing:
+                opening = work.note(self._opening(attempt))
+                async for looks in _by_patients(work.access_reports.looks(span)):
+                    patients = frozenset(look.patient for look in looks)
+                    ties = await work.access_reports.ties(patients)
+                    watch.look_through(looks, ties, await _names(work, opening, patients))
+            return AccessReport(day=day, span=span, findings=watch.findings(waiting), over=day < self._today())
+
+    def _attempt(self, actor: Actor) -> Attempt:
+        return Attempt(actor=actor, action=Action.REPORT, at=self.now(), resource=Resource.AUDIT_EVENT)
 
     def _opening(self, attempt: Attempt) -> Attempt:
         """Return the attempt at reading names, of as many patients as are counted in it later."""
@@ -126,8 +152,11 @@ class AccessReportService:
     def _watch(self, request: RequestId) -> Actor:
         return Actor(id=WATCH, role=Role.SYSTEM, request=request, purpose=Purpose.SYSTEM_ADMINISTRATION)
 
+    def _today(self) -> date:
+        return self.now().astimezone(self.zone).date()
+
     def _yesterday(self) -> date:
-        return self.now().astimezone(self.zone).date() - timedelta(days=1)
+        return self._today() - timedelta(days=1)
 
     def _span(self, day: date) -> Span:
         return day_in(self.zone, day)
@@ -149,8 +178,8 @@ async def keep_reporting(reports: AccessReportService, *, pause_seconds: float =
         await asyncio.sleep(pause_seconds)
 
 
-def _days_before(day: date) -> Iterable[date]:
-    return (day - timedelta(days=back) for back in range(1, DAYS_BEFORE + 1))
+def _days_before(day: date) -> list[date]:
+    return [day - timedelta(days=back) for back in range(1, DAYS_BEFORE + 1)]
 
 
 async def _by_patients(looks: AsyncIterator[Look]) -> AsyncIterator[list[Look]]:

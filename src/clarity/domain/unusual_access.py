@@ -150,15 +150,13 @@ class Holder(Confidential):
     def shares_family_name(self, families: frozenset[str]) -> bool:
         """Tell whether the holder has one of some folded family names.
 
-        The name of an account is a text, so it is compared from its end, in whole words: "grace hopper" of "Grace
-        Hopper, MD" has the name "hopper".
+        The name of an account is a text, so whole words behind the first are compared, and what stands before a comma:
+        "Grace Hopper MD" and "Hopper, Grace" have the name "hopper".
         """
-        if not families:
-            return False
         if not families.isdisjoint(family_names(self.also)):
             return True
         text = fold(self.name.split(",")[0])
-        return any(text == family or text.endswith(f" {family}") for family in families)
+        return any(text == family or f" {family} " in f"{text} " for family in families)
 
 
 def family_names(names: Iterable[HumanName]) -> frozenset[str]:
@@ -306,11 +304,15 @@ class Watch:
         found = [
             self._finding(kind, account, tally)
             for (kind, account, role), tally in self._tallies.items()
-            if kind is not Unusual.VOLUME or tally.patients > self.limits.get((account, role), 0)
+            if kind is not Unusual.VOLUME or self._is_far_more(account, role, tally)
         ]
         found.extend(self._unreviewed(waiting))
         order = list(Unusual)
         return tuple(sorted(found, key=lambda one: (one.account, one.role, order.index(one.kind))))
+
+    def _is_far_more(self, account: AccountId, role: Role, tally: _Tally) -> bool:
+        # Of a day that is not over somebody may have begun to work after the limits were told.
+        return (account, role) in self.limits and tally.patients > self.limits[account, role]
 
     def _tally(self, kind: Unusual, look: Look) -> None:
         key = (kind, look.account, look.role)

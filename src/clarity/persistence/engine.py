@@ -240,7 +240,7 @@ def _check_connection(connection: Any, record: Any, _proxy: Any) -> None:
         raise DisconnectionError
     if idle_seconds > _IDLE_SECONDS:
         try:
-            # Not an empty statement: of a connection that has run none but prepared ones, the driver fails on its answer.
+            # Not an empty statement: on a connection that ran none but prepared ones the driver fails at its answer.
             connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=_PING_SECONDS))
         except (OSError, connection.dbapi.asyncpg.PostgresError, connection.dbapi.asyncpg.InterfaceError):
             driver.terminate()  # nobody there would hear that we leave
