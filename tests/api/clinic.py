@@ -223,16 +223,16 @@ async def all_well() -> Readiness:
 
 @asynccontextmanager
 async def opened_clinic(
-    practice: Practice, keyring: Keyring, *, second_factor_required: bool = False
+    practice: Practice, keyring: Keyring, *, second_factor_required: bool = False, **options: Any
 ) -> AsyncIterator[Clinic]:
-    """Start the API over a practice."""
+    """Start the API over a practice, with such options."""
     door = FrontDoor(practice.begin, practice.reading, second_factor_required=second_factor_required)
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
         yield services(practice.begin, practice.reading, door, keyring, now=practice.clock)
 
-    app = create_app(open_services, ApiOptions(today=lambda: TODAY, max_body_bytes=MOST_BYTES))
+    app = create_app(open_services, ApiOptions(today=lambda: TODAY, max_body_bytes=MOST_BYTES, **options))
     clinic = Clinic(practice, door, app)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(app.router.lifespan_context(app))

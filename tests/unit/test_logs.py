@@ -1,10 +1,17 @@
 """The log of a server: what libraries say cannot carry content into it."""
 
+import json
 import logging
+from uuid import UUID
 
 import pytest
 
-from clarity.cli.logs import Guarded
+from clarity.api import logs
+from clarity.cli.logs import Guarded, GuardedJson
+from clarity.domain.ids import RequestId
+
+REQUEST = RequestId(UUID("0199a0c2-41aa-7d02-8f7c-5e2b9c6d1a08"))
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 def line(name: str, message: str, *values: object, cause: BaseException | None = None) -> str:
@@ -39,3 +46,47 @@ def test_of_others_only_the_words_are_kept(message: str) -> None:
 
 def test_a_name_that_only_begins_like_ours_is_not_ours() -> None:
     assert "Lovelace" not in line("claritypatients", "opened %s", "Lovelace")
+
+
+def test_a_request_is_one_line_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "clarity")
+    logs.answered(REQUEST, "GET", "/ready", 200, 0.0123)
+    logs.answered(REQUEST, "LOVELACE", "none", 404, 0.0123, trace=TRACE)
+    first, second = (Guarded().format(record) for record in caplog.records)
+    assert first.endswith(f"request={REQUEST} method=GET route=/ready status=200 duration_ms=12.3")
+    assert second.endswith(f"method=other route=none status=404 duration_ms=12.3 trace={TRACE}")
+
+
+def test_as_json_the_same_has_keys(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "clarity")
+    logs.answered(REQUEST, "GET", "/ready", 200, 0.0123, trace=TRACE)
+    line = json.loads(GuardedJson().format(caplog.records[0]))
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "INFO",
+        "logger": "clarity.api.requests",
+        "message": f"request={REQUEST} method=GET route=/ready status=200 duration_ms=12.3 trace={TRACE}",
+        "request": str(REQUEST),
+        "method": "GET",
+        "route": "/ready",
+        "status": 200,
+        "duration_ms": 12.3,
+        "trace": TRACE,
+    }
+
+
+def test_as_json_others_are_guarded_just_the_same() -> None:
+    record = logging.LogRecord("asyncpg", logging.WARNING, __file__, 1, "refused %s", ("Lovelace",), None)
+    record.fields = {"name": "Lovelace"}
+    line = GuardedJson().format(record)
+    assert "Lovelace" not in line
+    assert json.loads(line)["message"] == "refused"
+
+
+@pytest.mark.parametrize("formatter", [Guarded(), GuardedJson()])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\x0b", "\x1b[2K", "\u2028", "\x85"])
+def test_a_record_is_one_line_whatever_stands_in_it(formatter: Guarded, end: str) -> None:
+    message = f"a path with{end}INFO clarity.api.requests request=forged"
+    line = formatter.format(logging.LogRecord("clarity.cli", logging.INFO, __file__, 1, message, (), None))
+    assert line.isprintable()
+    assert len(line.splitlines()) == 1

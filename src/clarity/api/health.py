@@ -36,6 +36,7 @@ async def is_alive() -> HealthOut:
 @router.get("/ready", responses={503: {"model": ReadinessOut, "description": "Something needed cannot be reached."}})
 async def is_ready(services: RunningServices, request: Request, response: Response) -> ReadinessOut:
     """Tell whether everything needed can be reached. While it cannot, send requests elsewhere."""
+    response.headers["Cache-Control"] = "no-store"
     ready = Readiness({"staying": "is about to end"}) if request.app.state.draining else await services.ready()
     if all(ready.checks.values()):
         return ReadinessOut(status="ready", checks=ready.checks, reasons=ready.reasons)

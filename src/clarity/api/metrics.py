@@ -39,7 +39,7 @@ async def show_metrics(request: Request, services: RunningServices) -> Response:
     if options.figures is None:
         raise NotFound
     ready = await services.ready()
-    return Response(options.figures(ready.checks), media_type=MEDIA_TYPE)
+    return Response(options.figures(ready.checks), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
 def _require_reader(request: Request, token: str) -> None:

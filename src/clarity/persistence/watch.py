@@ -233,6 +233,9 @@ def limit_statements_of_file(engine: Engine, timeout_ms: int) -> None:
 class WatchedPool(AsyncAdaptedQueuePool):
     """A pool of connections that counts who waits for one."""
 
+    # What the library logs of a pool, with messages of exceptions in it, must not be taken for a log of ours.
+    _sqla_logger_namespace = "sqlalchemy.pool.WatchedPool"
+
     name = "all"
     observer: DatabaseObserver = UNOBSERVED
     waiting = 0

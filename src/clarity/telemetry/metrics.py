@@ -78,8 +78,11 @@ class Metrics:
         self._trail_waits = histogram("audit_wait_seconds", "How long answers waited for the trail.")
         self._unrecorded = counter("audit_waits_failed", "Answers that were withheld for want of the trail.")
         # What could happen is there from the first, so that an alert on it finds a series before it does.
-        for kind in Kind:
+        for kind in (Kind.READ, Kind.WRITE):
             self._long.labels(kind.value)
+        for kind in Kind:
+            self._slow.labels("SELECT", kind.value)
+            self._cancelled.labels("SELECT", kind.value)
         self._counters: dict[tuple[Counter, *tuple[str, ...]], Counter] = {}
         self._histograms: dict[tuple[Histogram, *tuple[str, ...]], Histogram] = {}
 
