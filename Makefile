@@ -56,6 +56,10 @@ guards: $(STAMPS)/dev ## Remove each guard from a copy of the tree, and expect a
 soak: $(STAMPS)/dev ## Put a practice under load and faults for five minutes, and judge what is left.
 	$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMPS)/dev ## Look for what nobody thought of, for five minutes: requests, and bytes to be read.
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: timing
 timing: $(STAMPS)/dev ## Compare how long a refusal and an absence take, over many requests.
 	$(BIN)/python -m tests.timing $(ARGS)
