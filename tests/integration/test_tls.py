@@ -1,20 +1,34 @@
 """Where the server is to be verified, no other is told the password."""
 
 import asyncio
+import os
+import shutil
+import socket
 import ssl
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from pydantic import SecretStr
+from sqlalchemy import make_url, text
 
-from clarity.config import DatabaseAddress
+from clarity.bootstrap import engine_options
+from clarity.config import DatabaseAddress, Environment, Settings
 from clarity.domain.errors import Misconfigured, Unavailable
 from clarity.persistence.engine import EngineOptions, unpooled
 from clarity.persistence.errors import translated
+from clarity.security.keyring import Keyring
+from clarity.upkeep import look_at_database
+from tests.builders import a_patient
 from tests.certificates import Authority
+from tests.practice import sql_practice
+from tests.servers import opened, postgres_server
+from tests.tls_proxy import tls_before
 
+DEBIAN = Path("/usr/lib/postgresql/15/bin")
+NOBODY = 65534
 PASSWORD = b"hunter2-b1f5e8"
 SSL_REQUEST = 8
 ASK_FOR_THE_PASSWORD = b"R" + (8).to_bytes(4) + (3).to_bytes(4)
@@ -114,3 +128,101 @@ def test_a_certificate_that_cannot_be_read_is_named_without_the_address(tmp_path
         address = DatabaseAddress.parse(f"postgresql://u:secret@h/d?sslmode=verify-full&sslrootcert={path}")
         with pytest.raises(Misconfigured, match="certificate or key of the database's address cannot be read"):
             address.tls_context()
+
+
+# A server that is one
+
+
+@pytest.fixture
+def settings(postgresql_options: EngineOptions, tmp_path: Path) -> Callable[[int, str], Settings]:
+    """Return how the settings of a practice say that its database is at a port of this machine."""
+
+    def at(port: int, parameters: str) -> Settings:
+        url = make_url(postgresql_options.url).set(host="localhost", port=port, query={}, drivername="postgresql")
+        address = SecretStr(f"{url.render_as_string(hide_password=False)}?{parameters}")
+        return Settings(data_dir=tmp_path / "data", async_database_uri=address)
+
+    return at
+
+
+async def test_the_right_server_is_worked_with(
+    settings: Callable[[int, str], Settings], postgresql_options: EngineOptions, tmp_path: Path, keyring: Keyring
+) -> None:
+    authority = Authority.new()
+    root = authority.write(tmp_path / "root.pem")
+    async with tls_before(postgresql_options, authority.issue("localhost", tmp_path / "server.pem")) as port:
+        verified = settings(port, f"sslmode=verify-full&sslrootcert={root}")
+        async with opened(engine_options(verified)) as database, sql_practice(database, keyring) as practice:
+            ada = await practice.stored(a_patient())
+            assert (await practice.opened(ada.id)).id == ada.id
+            assert len(await practice.events()) == 2
+        found = await look_at_database(verified)
+    assert found.problems == found.unguarded == ()
+    assert not found.tls  # the server itself sees none of it
+
+
+async def test_nobody_works_with_another(
+    settings: Callable[[int, str], Settings], postgresql_options: EngineOptions, tmp_path: Path
+) -> None:
+    right, wrong = Authority.new(), Authority.new()
+    root, other = right.write(tmp_path / "root.pem"), wrong.write(tmp_path / "other.pem")
+    elsewhere = right.issue("elsewhere.example", tmp_path / "elsewhere.pem")
+    here = right.issue("localhost", tmp_path / "here.pem")
+    for certificate, trusted, error in (
+        (here, other, Misconfigured),
+        (elsewhere, root, Misconfigured),
+        (None, root, Unavailable),
+    ):
+        async with tls_before(postgresql_options, certificate) as port:
+            with pytest.raises(error):
+                await look_at_database(settings(port, f"sslmode=verify-full&sslrootcert={trusted}"))
+
+
+@pytest.mark.parametrize("environment", [Environment.STAGING, Environment.PRODUCTION])
+@pytest.mark.parametrize(
+    "parameters", ["", "sslmode=prefer", "sslmode=require", "sslmode=verify-ca&sslrootcert=/r.pem"]
+)
+def test_where_it_matters_both_addresses_have_to_be_verified(environment: Environment, parameters: str) -> None:
+    weak = SecretStr(f"postgresql://app:dusk-harbour-9@db.example/clarity?{parameters}")
+    strong = SecretStr("postgresql://owner:dusk-harbour-9@db.example/clarity?sslmode=verify-full")
+    serving = Settings(environment=environment, async_database_uri=weak, migration_database_uri=strong)
+    with pytest.raises(Misconfigured, match="ASYNC_DATABASE_URI: TLS does not verify who answers"):
+        serving.check_start()
+    migrating = Settings(environment=environment, async_database_uri=strong, migration_database_uri=weak)
+    for check in (migrating.check_start, migrating.check_migration):
+        with pytest.raises(Misconfigured, match="MIGRATION_DATABASE_URI: TLS does not verify who answers"):
+            check()
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's PostgreSQL is not installed here")
+async def test_a_server_with_tls_of_its_own_is_worked_with(tmp_path: Path) -> None:
+    authority = Authority.new()
+    root = authority.write(tmp_path / "root.pem")
+    certificate = authority.issue("localhost", Path(tempfile.mkdtemp()) / "server.pem")
+    try:
+        _give_to_the_server(certificate)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        listening = {"ssl": "on", "listen_addresses": "127.0.0.1", "port": str(port)}
+        files = {"ssl_cert_file": str(certificate), "ssl_key_file": str(certificate)}
+        with postgres_server({**listening, **files}, programs=DEBIAN):
+            for mode, trusted in (("verify-full", True), ("disable", False)):
+                url = SecretStr(f"postgresql://postgres@localhost:{port}/postgres?sslmode={mode}&sslrootcert={root}")
+                found = await look_at_database(Settings(data_dir=tmp_path, async_database_uri=url))
+                assert found.tls is trusted
+            strange = Authority.new().write(tmp_path / "strange.pem")
+            url = SecretStr(
+                f"postgresql://postgres@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={strange}"
+            )
+            with pytest.raises(Misconfigured):
+                await look_at_database(Settings(data_dir=tmp_path, async_database_uri=url))
+    finally:
+        shutil.rmtree(certificate.parent)
+
+
+def _give_to_the_server(certificate: Path) -> None:
+    """Let the user that the server runs as read its certificate and key, and nobody else."""
+    if os.geteuid() == 0:
+        for path in (certificate.parent, certificate):
+            os.chown(path, NOBODY, NOBODY)
+    certificate.chmod(0o600)

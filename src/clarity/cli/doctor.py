@@ -180,8 +180,11 @@ def _transport(settings: "Settings", found: "Found") -> Finding:
     from clarity.upkeep import Environment
 
     address = settings.database
-    if address.verified and found.tls:
-        return Finding("transport", Verdict.OK, "TLS, and the server proved who it is")
+    if address.verified:  # or there would be no connection
+        if found.tls:
+            return Finding("transport", Verdict.OK, "TLS, and the server proved who it is")
+        how = "TLS, and who answers proved who it is, but the server is reached without: see to the way from there"
+        return Finding("transport", Verdict.WARN, how)
     if not address.over_network:
         return Finding("transport", Verdict.OK, "a socket of this machine")
     lenient = settings.environment is Environment.DEVELOPMENT
