@@ -687,6 +687,21 @@ REMOVALS = (
         "contract/test_patient_service.py::test_a_request_that_comes_again_finds_what_the_first_made",
     ),
     Removal(
+        "An invitation that comes again happens once",
+        "application/accounts.py",
+        "if repeat and (answered := await self._answered(work, actor, repeat)):",
+        "if answered := None:",
+        "contract/test_repeated_accounts.py::test_a_request_for_an_account_that_comes_again_finds_what_the_first_made",
+    ),
+    Removal(
+        "An outcome that nobody knows is said to be so, even if the trail cannot take it",
+        "persistence/unit_of_work.py",
+        "if isinstance(cause, Exception) and not isinstance(cause, OutcomeUnknown):",
+        "if isinstance(cause, Exception):",
+        "integration/test_commits.py::"
+        "test_an_outcome_that_nobody_knows_is_said_to_be_so_even_if_the_trail_cannot_take_it",
+    ),
+    Removal(
         "What lost a race is tried again",
         "application/retry.py",
         "            except Transient:\n",
