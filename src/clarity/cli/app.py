@@ -17,6 +17,7 @@ from clarity.cli import (
     consents,
     credentials,
     demo,
+    disclosures,
     doctor,
     duplicates,
     imports,
@@ -70,6 +71,7 @@ app.command(name="import", epilog=imports.EXAMPLES)(imports.import_)
 patients.app.add_typer(life.app)
 app.add_typer(patients.app, name="patient")
 app.add_typer(consents.app, name="consent")
+app.add_typer(disclosures.app, name="disclosure")
 app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(duplicates.app, name="duplicate")
 app.add_typer(research.app, name="research")
