@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx import ASGITransport, AsyncClient
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -15,7 +17,9 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
 import clarity
+from clarity.application.ports.telemetry import Unobserved
 from clarity.cli.logs import Guarded, GuardedJson
+from clarity.domain.ids import RequestId
 from clarity.domain.names import HumanName
 from clarity.persistence.engine import EngineOptions, connect
 from clarity.security.keyring import Keyring
@@ -26,7 +30,7 @@ from tests.api.clinic import Clinic, opened_clinic
 from tests.api.conftest import charted
 from tests.builders import a_patient, new_id
 from tests.canaries import hits
-from tests.practice import sql_practice
+from tests.practice import memory_practice, sql_practice
 
 FAMILY, GIVEN, MRN, EMAIL, NOTES = "Quetzalcoatl", "Nezahual", "MRN-471147", "ixchel@canary.example", "hears the rain"
 CANARIES = {FAMILY, GIVEN, MRN, EMAIL, NOTES, "472-74-7147"}
@@ -126,6 +130,29 @@ async def test_no_content_is_seen_of_a_server_whatever_fails(seen: Seen) -> None
     assert statuses == [200, 404, 404, 422, 401, 409, 500, 503, 1]
     assert hits(CANARIES, seen.places()) == set()
     assert_everything_was_told(seen)
+
+
+@dataclass(slots=True)
+class Parents(Unobserved):
+    """Remembers what was named as the parent of each request."""
+
+    named: list[str] = field(default_factory=list)
+
+    def request(self, request: RequestId, method: str, parent: str = "") -> Unobserved:
+        self.named.append(parent)
+        return self
+
+
+async def test_the_parent_of_a_trace_is_a_trusted_proxys_to_name(keyring: Keyring) -> None:
+    parents, named = Parents(), {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    seeing: dict[str, Any] = {"observer": parents, "trusted_proxies": [ip_network("192.0.2.1")]}
+    async with opened_clinic(memory_practice(), keyring, **seeing) as clinic:
+        for host in ("192.0.2.1", "192.0.2.2"):
+            transport = ASGITransport(clinic.app, client=(host, 40_000))
+            async with AsyncClient(transport=transport, base_url="http://clinic.test", headers=named) as http:
+                await http.get("/health")
+                await http.get("/health", headers=[*named.items(), *named.items()])
+    assert parents.named == [named["traceparent"], "", "", ""]
 
 
 def a_registration() -> dict[str, Any]:

@@ -128,7 +128,8 @@ async def test_a_unit_of_work_ends_at_its_limit_and_leaves_nothing(
     database_options: EngineOptions, keyring: Keyring
 ) -> None:
     notes = Notes()
-    async with units(replace(database_options, transaction_timeout_ms=150), notes, keyring) as work:
+    short = replace(database_options, transaction_timeout_ms=150, statement_timeout_ms=2_000)
+    async with units(short, notes, keyring) as work:
         began = perf_counter()
         for begin in (work.begin, work.reading):
             with pytest.raises(TimedOut):
@@ -137,7 +138,7 @@ async def test_a_unit_of_work_ends_at_its_limit_and_leaves_nothing(
         for begin in (work.begin, work.reading):
             with pytest.raises(TimedOut):
                 async with begin():
-                    await asyncio.sleep(10)
+                    await asyncio.sleep(3)
         assert perf_counter() - began < 3
         assert [end for _, end, _ in notes.transactions] == [End.TIMED_OUT] * 4
         async with work.begin() as one:

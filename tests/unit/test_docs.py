@@ -174,7 +174,7 @@ def test_every_route_is_listed_and_nothing_else() -> None:
         for path, operations in create_app(Settings()).openapi()["paths"].items()
         for method in operations
     }
-    named_routes = re.compile(r"(?:GET|POST|PUT|PATCH|DELETE) /(?:api|health|ready)\S*")
+    named_routes = re.compile(r"(?:GET|POST|PUT|PATCH|DELETE) /(?:api|health|ready|metrics)\S*")
     listed = {
         route
         for cells in rows((ROOT / "README.md").read_text(), "## API")

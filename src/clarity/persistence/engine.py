@@ -11,9 +11,9 @@ from time import monotonic
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Connection, Dialect, NullPool, event, make_url, select
+from sqlalchemy import Connection, Dialect, NullPool, event, make_url
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from clarity.application.ports.telemetry import UNOBSERVED, DatabaseObserver, Kind, PoolState
@@ -107,15 +107,6 @@ class Database:
     def pools(self) -> list[PoolState]:
         """Return how each pool of connections stands."""
         return states_of([engine.sync_engine for engine in self._engines])
-
-    async def answers(self) -> bool:
-        """Tell whether the database answers now."""
-        try:
-            async with self.reading() as session:
-                await session.execute(select(1))
-        except (SQLAlchemyError, OSError):
-            return False
-        return True
 
     async def dispose(self) -> None:
         """Close every connection that is not in use."""

@@ -1,7 +1,10 @@
 """Figures count what they say, and are written as Prometheus reads them."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from clarity.application.ports.telemetry import End, Kind, PoolState, Shape
@@ -10,6 +13,7 @@ from clarity.telemetry.metrics import Metrics
 from clarity.telemetry.observer import Telemetry
 from tests.builders import new_id
 
+ROOT = Path(__file__).parents[3]
 SELECT = Shape("SELECT", ("patients",))
 
 
@@ -121,6 +125,33 @@ def test_what_an_alert_asks_for_is_there_before_it_happens() -> None:
     assert found["clarity_cancelled_statements_total{kind=read,verb=SELECT}"] == 0
     assert found["clarity_audit_waits_failed_total{}"] == 0
     assert not [name for name in found if "_created" in name]
+
+
+def every_figure() -> set[str]:
+    """Return the name of every figure of ours, as it is in the first line that Prometheus reads of it."""
+    metrics = Metrics("1")
+    sources, kept = metrics.sources, Kept()
+    sources.pools = sources.trail = sources.seals = sources.gate = kept
+    sources.outbox_waiting = 0
+    return set(re.findall(r"^# TYPE (clarity_\w+)", metrics.text({"database": True}).decode(), flags=re.MULTILINE))
+
+
+def test_every_figure_is_explained_to_operators() -> None:
+    watching = (
+        (ROOT / "docs/operations.md").read_text().split("\n| Figure |", maxsplit=1)[1].split("\n\n", maxsplit=1)[0]
+    )
+    explained = [
+        name for row in watching.splitlines() for name in re.findall(r"`(clarity_\w+)`", row.split("|")[1:2][0])
+    ]
+    assert sorted(explained) == sorted(every_figure())
+
+
+def test_every_alert_is_about_a_figure_there_is() -> None:
+    rules = yaml.safe_load((ROOT / "examples/alerts.yml").read_text())["groups"][0]["rules"]
+    for rule in rules:
+        for name in re.findall(r"clarity_\w+", rule["expr"]):
+            assert {name, name.removesuffix("_count")} & every_figure(), name
+        assert rule["annotations"]["summary"]
 
 
 def test_two_servers_in_one_process_count_apart() -> None:
