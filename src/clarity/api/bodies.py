@@ -40,8 +40,9 @@ class WholeBodies:
             raise self._gate.turn_away()
         body = bytearray()
         try:
-            gone = await self._read(body, receive)
-            unread: list[Message] = [gone or {"type": "http.request", "body": bytes(body), "more_body": False}]
+            if not await self._read(body, receive):
+                return  # the client left, and nobody waits for an answer
+            unread: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
             async def receive_whole() -> Message:
                 return unread.pop() if unread else await receive()
@@ -50,8 +51,8 @@ class WholeBodies:
         finally:
             self._bytes -= len(body)
 
-    async def _read(self, body: bytearray, receive: Receive) -> Message | None:
-        """Read all of a body, and return what came in its place if the client left."""
+    async def _read(self, body: bytearray, receive: Receive) -> bool:
+        """Read a body, and tell whether all of it came."""
         began = asyncio.get_running_loop().time()
         more = True
         while more:
@@ -62,12 +63,12 @@ class WholeBodies:
             except TimeoutError:
                 raise HTTPException(408, headers={"Connection": "close"}) from None
             if message["type"] != "http.request":
-                return message
+                return False
             chunk: bytes = message.get("body", b"")
             body += chunk
             self._bytes += len(chunk)
             more = message.get("more_body", False)
-        return None
+        return True
 
 
 def _announces_body(scope: Scope) -> bool:

@@ -35,6 +35,8 @@ MOST_PIPELINED = 8
 HEAD_SECONDS = 10.0
 """How long a head may take from its first byte, a new connection until then, and the rest of a body nobody reads."""
 
+_LINGER_SECONDS = 0.5
+
 UNREAD_SECONDS = 30.0
 UNREAD_BYTES = 32 * 1024
 """Of an answer that waits in our memory, a client reads so much in that time, or is not there any more."""
@@ -219,11 +221,17 @@ class Connection(HttpToolsProtocol):
         """Answer with a problem before any request was read, and end the connection."""
         self._ended = True
         self._crowd.idle.pop(self, None)
-        if self._answers:
-            # This is not the answer to what is being worked on: that comes, and then the end.
+        if self._answers and self._reads_head:
+            # This is not the answer to what came before: that is given, and then comes the end.
             self.cycle.keep_alive = False
-            self.pipeline.clear()
             return
+        if self._answers:
+            # Of this request itself, of which nobody will see the end, nor need they say anything to it.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.abort()
+                return
         request = RequestId(self._crowd.new_id())
         body = problem.model_dump_json(exclude_none=True).encode()
         head = [
@@ -237,14 +245,17 @@ class Connection(HttpToolsProtocol):
             *headers,
         ]
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
-        self.transport.close()
+        # To close while something arrives is to reset, and who is still sending would not see the answer.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
         logs.answered(request, "none", "none", problem.status, 0.0)
 
     def look(self, now: float) -> None:
         """End the connection if its client takes too long over what it does."""
         if self._reads_answer_too_slowly(now):
             self.transport.abort()
-        elif self.transport.is_closing() or now - self._since < HEAD_SECONDS:
+        elif self._ended or self.transport.is_closing() or now - self._since < HEAD_SECONDS:
             return
         elif not self._answers:
             if not self._reads_head:

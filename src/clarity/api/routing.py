@@ -40,23 +40,23 @@ class _UnparsedRequest(Request):
     """A request whose JSON reaches its shape as bytes, so that the shape parses it: once, strictly and bounded."""
 
     async def json(self) -> bytes:
-        """Return the body as it came, having looked that there is not too much in it."""
-        body = await self.body()
-        require_few_values(body)
-        return body
+        """Return the body as it came."""
+        return await self.body()
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, if it takes one, is declared as JSON and not compressed."""
+    """A route whose body, if it takes one, is declared as JSON, not compressed, and of a bearable number of values."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler behind that check."""
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
+            unparsed = _UnparsedRequest(request.scope, request.receive)
             if self.body_field is not None:
                 _require_json(request)
-            return await handle(_UnparsedRequest(request.scope, request.receive))
+                require_few_values(await unparsed.body())
+            return await handle(unparsed)
 
         return checked
 

@@ -42,6 +42,14 @@ class ServerOptions:
 
 def serve(app: FastAPI, listening: socket.socket, options: ServerOptions) -> None:
     """Serve `app` on a socket until a signal says stop. Raises `KeyboardInterrupt` if that was Ctrl-C."""
+    server = server_of(app, options)
+    server.run([listening])
+    if server.stopped_by == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def server_of(app: FastAPI, options: ServerOptions) -> "Server":
+    """Return a server for `app` that has not begun."""
     config = CrowdConfig(
         app,
         http=Connection,
@@ -62,10 +70,7 @@ def serve(app: FastAPI, listening: socket.socket, options: ServerOptions) -> Non
         cross_origin=options.cross_origin,
         secure=options.secure,
     )
-    server = _Server(config, app, options.drain_seconds)
-    server.run([listening])
-    if server.stopped_by == signal.SIGINT:
-        raise KeyboardInterrupt
+    return Server(config, app, options.drain_seconds)
 
 
 def _affordable(connections: int) -> int:
@@ -81,7 +86,7 @@ def _affordable(connections: int) -> int:
     return connections
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """The library's server, with connections that are looked after, and another way to stop.
 
     The first signal makes it say that it is not ready, and that connections end with the next answer; after
