@@ -6,21 +6,25 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, text
+from sqlalchemy import Connection, Engine, event, func, insert, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from clarity.application.admission import admit, admit_new
+from clarity.bootstrap import units_of_work
 from clarity.domain.access import Action, Reason
 from clarity.domain.audit import Outcome
-from clarity.domain.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
+from clarity.domain.errors import Conflict, NotFound, OutcomeUnknown, TrailUnavailable, Unavailable
 from clarity.domain.patients import Patient
 from clarity.domain.records import Resource
 from clarity.persistence.care_team import CareTeamRow
-from clarity.persistence.engine import Database
+from clarity.persistence.engine import Database, EngineOptions
 from clarity.persistence.errors import is_unsettled
+from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.unit_of_work import SqlWork
 from tests.builders import NOW, a_keyring, a_patient, an_actor, new_id, the_operator
+from tests.fakes.work import MemoryTrail
 from tests.practice import Practice, sql_practice
+from tests.servers import PostgresDatabases
 
 
 @pytest.fixture
@@ -100,6 +104,22 @@ async def test_an_outcome_that_nobody_knows_is_said_to_be_so_even_if_the_trail_c
 
         with at_commit(postgresql, cut), pytest.raises(OutcomeUnknown):
             await register(practice, a_patient())
+
+
+async def test_a_change_whose_events_are_refused_is_not_kept_and_the_trail_is_said_to_be_why(
+    postgresql: Database, postgres: PostgresDatabases, postgresql_options: EngineOptions
+) -> None:
+    trail = MemoryTrail()  # the right is back before the failure is told: both are a database's, a moment apart
+    units = units_of_work(postgresql, a_keyring(), trail)
+    name = make_url(postgresql_options.url).database
+    await postgres.run(f"REVOKE INSERT ON audit_events FROM {postgres.role}", database=name)
+    with pytest.raises(TrailUnavailable):
+        async with units.begin() as work:
+            admit_new(work, the_operator(), Action.REGISTER, Resource.PATIENT, (ada := a_patient()).id, at=NOW)
+            await work.patients.add(ada)
+    assert [told.outcome for told in trail.events] == [Outcome.FAILED]
+    async with postgresql.reading() as session:
+        assert await session.scalar(select(func.count()).select_from(PatientRow)) == 0
 
 
 async def test_a_commit_that_the_end_of_the_loop_cancels_is_not_said_to_have_failed(

@@ -1,6 +1,7 @@
 """Units of work: what is done in one is done and audited together, or not at all. Nobody else commits."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from clarity.application.ports import Clock, NewId, Trail
 from clarity.application.ports.telemetry import Kind
 from clarity.domain.audit import Attempt, AuditEvent, Entry
-from clarity.domain.errors import OutcomeUnknown, TrailUnavailable
+from clarity.domain.errors import OutcomeUnknown, StorageFailed, TrailUnavailable
 from clarity.persistence.access_reports import SqlAccessReportRepository
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
 from clarity.persistence.audit import append
@@ -39,6 +40,8 @@ from clarity.persistence.trail import Examine, SqlTrailReader
 from clarity.persistence.watch import Transaction, Watch
 
 Sessions = async_sessionmaker[AsyncSession]
+
+_log = logging.getLogger(__name__)
 
 
 class Database(Protocol):
@@ -239,7 +242,7 @@ class UnitsOfWork:
                     yield SqlWork(session, self.tools, ledger)
                     ledger.check()
                     entries = [self.tools.trail.certify(event) for event in ledger.events(self.tools.new_id)]
-                    await append(session, self.database.dialect_name, entries)
+                    await self._append(session, entries)
                     with transaction.committing():
                         await _to_its_end(_commit(session, ledger))
         except BaseException as exc:
@@ -262,6 +265,15 @@ class UnitsOfWork:
             raise
         transaction.ended()
         await self._record(ledger)
+
+    async def _append(self, session: AsyncSession, entries: Sequence[Entry]) -> None:
+        """Write events into the transaction of what they tell of; what they cannot be written with is not kept."""
+        try:
+            with translated():
+                await append(session, self.database.dialect_name, entries)
+        except StorageFailed as refusal:
+            _log.error("The audit trail refuses the events of a change: %s", refusal)
+            raise TrailUnavailable from None
 
     async def _remember(self, transaction: Transaction, ledger: Ledger, cause: BaseException) -> None:
         """Write the events of what was refused or failed, whatever happens to the request meanwhile."""
