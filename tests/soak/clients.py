@@ -30,6 +30,8 @@ _KEYED = 0.6
 _PERSISTENT = 0.75
 _TRIES = 40
 _NOBODY_THERE_SECONDS = 0.5
+# Answers that say that a change may have been made; any other 503 says that it was not.
+_SAY_NOTHING = {"outcome-unknown", "timed-out"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +288,7 @@ class Client:
             return self.historian.complete(attempt, End.OK, **common, **told)
         code = answer.json().get("type", "").rpartition(":")[2]
         known = answer.is_client_error or (
-            answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and code != "outcome-unknown"
+            answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and code not in _SAY_NOTHING
         )
         return self.historian.complete(attempt, End.FAIL if known else End.UNKNOWN, code=code, **common)
 
