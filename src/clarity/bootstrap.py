@@ -4,21 +4,15 @@ import asyncio
 import os
 import pwd
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
-from fastapi import FastAPI
 from uuid_utils.compat import uuid7
 
 import clarity
-from clarity.api import app as api
-from clarity.api import server
-from clarity.api.cors import CrossOrigin
-from clarity.api.options import ApiOptions
-from clarity.application.access_report import AccessReportService, keep_reporting
+from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
@@ -30,7 +24,7 @@ from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
 from clarity.application.links import LinkSender
 from clarity.application.open_sessions import OpenSessionService
-from clarity.application.outbox import OutboxService, keep_delivering
+from clarity.application.outbox import OutboxService
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
 from clarity.application.ports import Clock, Postman, Trail
@@ -49,7 +43,7 @@ from clarity.audit.encoding import Examiner, Notary, decode
 from clarity.audit.trail import GroupCommitTrail
 from clarity.cache.rates import RULES, MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
-from clarity.domain.access import OPERATOR, POLICY, SENDER, Actor, Purpose, Role
+from clarity.domain.access import OPERATOR, POLICY, Actor, Purpose, Role
 from clarity.domain.ids import RequestId
 from clarity.domain.links import LinkPurpose
 from clarity.domain.practice_hours import PracticeHours
@@ -81,7 +75,6 @@ from clarity.telemetry.metrics import Metrics, Sources
 from clarity.telemetry.observer import Telemetry
 from clarity.telemetry.traces import Traces, exporting
 
-_LAST_DELIVERY_SECONDS = 5.0
 _LAST_TRACES_SECONDS = 3.0
 
 
@@ -393,72 +386,3 @@ def _lookout(database: Database, keyring: Keyring, trail: GroupCommitTrail, sour
 
     lookout = Lookout({("database", "tables", "keys"): look_at_database, ("trail",): look_at_trail})
     return lookout
-
-
-@asynccontextmanager
-async def serving(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Services]:
-    """Open everything as `running` does, and send what waits in the outbox meanwhile; at the end, what is due then.
-
-    The report of unusual access of the day before is made meanwhile too.
-    """
-    async with running(settings, telemetry) as services:
-        stopping = asyncio.Event()
-        pause = settings.outbox_pause_seconds
-        sending = asyncio.create_task(keep_delivering(services.outbox, _sender, stopping, pause_seconds=pause))
-        reporting = asyncio.create_task(keep_reporting(services.access_reports))
-        try:
-            yield services
-        finally:
-            reporting.cancel()  # what was not made is made by whoever starts next
-            stopping.set()
-            await asyncio.wait((reporting,))
-            # What cannot be sent in time is sent by whoever starts next.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(sending, _LAST_DELIVERY_SECONDS)
-
-
-def _sender() -> Actor:
-    return Actor(id=SENDER, role=Role.SYSTEM, request=RequestId(uuid7()), purpose=Purpose.SYSTEM_ADMINISTRATION)
-
-
-def create_app(settings: Settings) -> FastAPI:
-    """Return the HTTP application; it opens everything when it starts, and closes it when it ends.
-
-    Raises `Misconfigured` if the policy has no rows for a kind of record or a role.
-    """
-    POLICY.require_complete()
-    telemetry = new_telemetry()
-    token = settings.metrics_token
-    options = ApiOptions(
-        today=partial(today, settings),
-        max_body_bytes=settings.max_body_bytes,
-        max_concurrent_requests=settings.max_concurrent_requests,
-        max_waiting_requests=settings.max_waiting_requests,
-        request_timeout_seconds=settings.request_timeout_seconds,
-        trusted_proxies=settings.proxies,
-        trusts_local=settings.trusts_local,
-        secure=_is_secure(settings),
-        allowed_hosts=settings.hosts,
-        cors_origins=settings.origins,
-        observer=telemetry,
-        figures=telemetry.metrics.text,
-        metrics_token=token.get_secret_value() if token else "",
-    )
-    return api.create_app(partial(serving, settings, telemetry), options)
-
-
-def serve_until_stopped(settings: Settings, listening: socket.socket) -> None:
-    """Serve the HTTP application on a socket until a signal says stop. Raises `KeyboardInterrupt` if it was Ctrl-C."""
-    options = server.ServerOptions(
-        max_connections=settings.max_connections,
-        keep_alive_seconds=settings.keep_alive_seconds,
-        drain_seconds=settings.drain_seconds,
-        new_id=uuid7,
-        cross_origin=CrossOrigin(settings.origins),
-        secure=_is_secure(settings),
-    )
-    server.serve(create_app(settings), listening, options)
-
-
-def _is_secure(settings: Settings) -> bool:
-    return settings.public_url.startswith("https://")

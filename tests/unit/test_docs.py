@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from clarity.bootstrap import create_app
 from clarity.cli.app import app
 from clarity.cli.endings import MEANING
 from clarity.config import Settings
 from clarity.persistence.all_tables import metadata
+from clarity.serving import create_app
 from tests.guards import REMOVALS
 
 ROOT = Path(__file__).parents[2]

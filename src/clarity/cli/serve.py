@@ -34,7 +34,7 @@ def serve(*, host: Host = "127.0.0.1", port: Port = 8000) -> None:
 
 def openapi() -> None:
     """Print the OpenAPI description of the HTTP API as JSON. Needs neither keys nor a database."""
-    from clarity.bootstrap import create_app
+    from clarity.serving import create_app
 
     typer.echo(json.dumps(create_app(read_settings()).openapi(), indent=2))
 
@@ -63,7 +63,7 @@ def address_of(listening: socket.socket) -> str:
 
 def run(settings: "Settings", listening: socket.socket) -> None:
     """Serve on a socket until a signal says stop."""
-    from clarity.bootstrap import serve_until_stopped
+    from clarity.serving import serve_until_stopped
 
     log_to_standard_error(as_json=settings.log_format == "json")
     note(f"Serving on {address_of(listening)}; Ctrl-C stops it.")

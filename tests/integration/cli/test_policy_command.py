@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clarity import bootstrap
+from clarity import serving
 from clarity.cli import doctor
 from clarity.cli.endings import Status
 from clarity.cli.policy import answer
@@ -138,10 +138,10 @@ def test_a_kind_of_record_without_rows_fails_the_start_and_not_the_request(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgetful = Policy.of(rule for rule in RULES if rule.resource is not Resource.CONSENT)
-    for module in (bootstrap, doctor):
+    for module in (serving, doctor):
         monkeypatch.setattr(module, "POLICY", forgetful)
     with pytest.raises(Misconfigured, match="no rows for consent"):
-        bootstrap.create_app(Settings())
+        serving.create_app(Settings())
     ran = terminal.run("doctor")
     assert ran.status == Status.REFUSED
     assert "the policy has no rows for consent" in " ".join(ran.out.split())
