@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from tests.fuzz.answers import CANARY, Exchange, faults_of, own_words_of
 from tests.fuzz.findings import Findings
 from tests.fuzz.practice import FuzzedPractice
-from tests.fuzz.requests import kept
+from tests.fuzz.requests import KINDS, kept
 
 _SECONDS = 20.0
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "QUERY"]
@@ -150,11 +150,11 @@ class Oddities:
         chance = self._chance
         name, template, method, example = chance.choice(self._examples)
         path = template
-        for kind, ids in self._practice.known.items():
-            path = path.replace("{" + kind[:-1] + "_id}", chance.choice(ids) if ids else CANARY)
+        for parameter, kind in KINDS.items():
+            path = path.replace("{" + parameter + "}", chance.choice(self._practice.known.get(kind) or [CANARY]))
         path = path.replace("{", "%7B").replace("}", "%7D")
-        target = chance.choice(_PATHS)(path) if chance.random() < 0.5 else path
-        method = chance.choice(_METHODS) if chance.random() < 0.3 else method
+        target = chance.choice(_PATHS)(path) if chance.random() < 0.25 else path
+        method = chance.choice(_METHODS) if chance.random() < 0.15 else method
         body = _bodies(example, chance) if example is not None or chance.random() < 0.2 else b""
         headers = self._headers(role, method)
         request = self._request(method, target, headers, body)
@@ -198,7 +198,7 @@ class Oddities:
     def _request(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
         chance = self._chance
         framing = (
-            "length" if chance.random() < 0.8 else chance.choice(["chunks", "broken chunks", "short", "long", "two"])
+            "length" if chance.random() < 0.9 else chance.choice(["chunks", "broken chunks", "short", "long", "two"])
         )
         head = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "Connection: close"]
         length = {"short": max(0, len(body) - 3), "long": len(body) + 10}.get(framing, len(body))

@@ -310,7 +310,6 @@ async def _held(services: Services, account: AccountId) -> AsyncIterator[Any]:
 def _add_what_people_make(practice: FuzzedPractice) -> None:
     """Let people do what leaves something behind, and note its ids."""
     known = practice.known
-    # The part 2 record, of which nothing is shown without a consent.
     consent = {
         "labels": ["part2"],
         "purposes": ["treatment"],
@@ -323,14 +322,33 @@ def _add_what_people_make(practice: FuzzedPractice) -> None:
         "signed_on": "2025-01-01",
         "document": "Cabinet 3",
     }
-    with practice.client("clinician") as clinician, practice.client("front-desk") as desk, practice.keeper() as keeper:
-        told = clinician.post(f"/patients/{known['patients'][6]}/consents", json=consent)
-        known["consents"] = [told.json()["id"]] if told.is_success else []
+    disclosure = {
+        "made_on": "2026-03-12",
+        "recipient": "Multnomah County Health Department",
+        "address": "426 SW Stark Street, Portland, OR 97204",
+        "what": "Diagnosis and date of a reportable disease",
+        "purpose": "Required by state law to report this disease (public health)",
+        "means": "fax",
+    }
+    with (
+        practice.client("clinician") as clinician,
+        practice.client("front-desk") as desk,
+        practice.client("compliance-officer") as officer,
+        practice.keeper() as keeper,
+    ):
+        told = clinician.post(f"/patients/{known['patients'][0]}/consents", json=consent)
+        known["consents"] = [told.raise_for_status().json()["id"]]
         emergency = {"patient": known["patients"][1], "reason": "Found unconscious."}
         known["glasses"] = [clinician.post("/break-glass", json=emergency).json()["id"]]
         listed = desk.get("/duplicates").json()["items"]
         known["duplicates"] = [one["id"] for one in listed]
         known["sessions"] = [one["id"] for one in keeper.get("/me/sessions").json()["items"]]
+        told = clinician.post(f"/patients/{known['patients'][0]}/disclosures", json=disclosure)
+        known["disclosures"] = [told.raise_for_status().json()["id"]]
+        # An export, which somebody has to account for, and what was written of it.
+        officer.get("/audit/export", params={"format": "csv"}).raise_for_status()
+        trail = officer.get("/audit", params={"action": "export"}).raise_for_status().json()["items"]
+        known["events"] = [one["id"] for one in trail]
         machine = known["accounts"][-1]
         practice.token("machine")
         held = keeper.get(f"/accounts/{machine}/credentials").json()["items"]

@@ -28,7 +28,7 @@ from tests.fuzz.practice import FuzzedPractice
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # What a canary would make into something else: dates, numbers, ids, words of ours.
 _FORMED = re.compile(r"[\d:+.TZ-]{4,}|[0-9a-f-]{32,36}|[a-z]+(-[a-z]+)?(:[a-z-]+)?")
-_KINDS = {
+KINDS = {
     "patient_id": "patients",
     "practitioner_id": "practitioners",
     "account_id": "accounts",
@@ -37,6 +37,8 @@ _KINDS = {
     "consent_id": "consents",
     "credential_id": "credentials",
     "session_id": "sessions",
+    "disclosure_id": "disclosures",
+    "event_id": "events",
 }
 _IN_BODIES = {"patient": "patients", "practitioner": "practitioners"}
 # How often an id is one that is there, and not made up.
@@ -98,9 +100,10 @@ class Session:
         return self.cases >= self.most or "time" in event.info.title.lower()
 
     def _config(self) -> schemathesis.Config:
-        bound = {f"path.{name}": kind for name, kind in _KINDS.items() if self.practice.known.get(kind)}
+        bound = {f"path.{name}": kind for name, kind in KINDS.items() if self.practice.known.get(kind)}
         bound |= {f"body.{name}": kind for name, kind in _IN_BODIES.items() if self.practice.known.get(kind)}
-        bound |= {"query.practitioner": "practitioners", "header.If-Match": "versions"}
+        bound |= {"query.practitioner": "practitioners", "query.patient": "patients", "query.actor": "accounts"}
+        bound["header.If-Match"] = "versions"
         words = {kind: {"values": ids} for kind, ids in self.practice.known.items() if ids}
         words["versions"] = {"values": [f'"{version}"' for version in range(1, 6)]}
         return schemathesis.Config.from_dict(
@@ -257,24 +260,23 @@ def kept(exchange: Exchange, practice: FuzzedPractice) -> dict[str, Any]:
     }
 
 
-# What is answered without an event: these show and change nothing of anybody.
-_QUIET = {"is_alive", "is_ready"}
-
-
 def unaudited(practice: FuzzedPractice, sessions: Iterable[Session]) -> Iterator[tuple[str, Exchange]]:
     """Return the answers that should have left an event, and have not."""
     audited = {event.request for event in practice.events()}
     for session in sessions:
         for request, exchange in session.answered.items():
-            if exchange.operation not in _QUIET and _leaves_an_event(exchange) and request not in audited:
+            if _leaves_an_event(exchange) and request not in audited:
                 yield f"{exchange.operation} left no event ({exchange.status})", exchange
 
 
 def _leaves_an_event(exchange: Exchange) -> bool:
     """Tell whether an answer shows or changes something, or refuses it to somebody who is known.
 
-    An id that is none, or a method that there is not, is refused by its form alone.
+    What lies outside of `ROOT` shows nothing of anybody. An id that is none, or a method that there is not, is refused
+    by its form alone.
     """
+    if not exchange.template.startswith(ROOT):
+        return False
     if 200 <= exchange.status < 300 or exchange.status in {403, 412}:
         return True
     segments = urlsplit(exchange.url).path.removeprefix(ROOT).split("/")[2:]

@@ -1,5 +1,7 @@
 """The application: routers, what surrounds them, and the services it opens and closes."""
 
+import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -83,10 +85,18 @@ class Api(FastAPI):
             document = super().openapi()
             problem = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
             document["components"]["schemas"].update(problem.pop("$defs"), ProblemOut=problem)
+            _drop_unused_schemas(document)
             for operations in document["paths"].values():
                 for operation in operations.values():
                     _document_weakness(operation)
         return super().openapi()
+
+
+def _drop_unused_schemas(document: dict[str, Any]) -> None:
+    """Leave out the schemas that nothing refers to: FastAPI describes the numbers of an enumeration sent as words."""
+    used = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
+    schemas = document["components"]["schemas"]
+    document["components"]["schemas"] = {name: schema for name, schema in schemas.items() if name in used}
 
 
 def _document_weakness(operation: dict[str, Any]) -> None:
