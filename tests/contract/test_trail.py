@@ -3,77 +3,40 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from random import Random
 from typing import Any
-from uuid import UUID
 
 import pytest
-from sqlalchemy import delete, event, insert, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import event
 
 from clarity.application.break_glass import BreakGlassService
-from clarity.application.ports import TrailFormat
 from clarity.application.trail import NAMES, TrailService
-from clarity.application.trail_csv import COLUMNS, CsvTrail
-from clarity.audit.encoding import decode, encode, leaf_hash
+from clarity.application.trail_csv import COLUMNS
 from clarity.cache.rates import MemoryRateLimit
-from clarity.domain.access import OPERATOR, Action, Actor, Purpose, Reason, Role
-from clarity.domain.audit import MAX_IDS, Attempt, AuditEvent, Outcome
-from clarity.domain.errors import Forbidden, Invalid, NotFound, TrailUnavailable
-from clarity.domain.ids import PatientId
+from clarity.domain.access import OPERATOR, Action, Reason, Role
+from clarity.domain.audit import MAX_IDS, AuditEvent, Outcome
+from clarity.domain.errors import Forbidden, Invalid, NotFound, TrailUnavailable, UnauditedAccess
 from clarity.domain.records import Resource
-from clarity.domain.trail import EVERYTHING, ExportFormat, TrailEntry, TrailQuery
-from clarity.fhir.audit_events import FhirTrail
-from clarity.persistence.audit import AuditEventRow, AuditSubjectRow
+from clarity.domain.trail import EVERYTHING, ExportFormat, TrailQuery
 from clarity.persistence.engine import Database
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id, the_operator
 from tests.fakes.accounts import FrontDoor
 from tests.practice import Practice, sql_practice
-from tests.servers import tampering
+from tests.trails import LATER, NURSE, OFFICER, PAST, TICK, a_patient_id, a_trail_service, listed, noted, viewed
 
-OFFICER = an_actor(Role.COMPLIANCE_OFFICER)
-NURSE = an_actor(Role.NURSE)
 HOUR = timedelta(hours=1)
-TICK = timedelta(microseconds=1)
-LATER = NOW + timedelta(days=1)
-"""When the trail is read; what the reading adds to it is from then on."""
-PAST = TrailQuery(until=LATER)
 
 
 @pytest.fixture
 def trail(practice: Practice, keyring: Keyring) -> TrailService:
-    return a_service(practice, keyring)
-
-
-def a_service(practice: Practice, keyring: Keyring) -> TrailService:
-    practice.clock.at = LATER
-    formats: dict[ExportFormat, TrailFormat] = {
-        ExportFormat.CSV: CsvTrail(),
-        ExportFormat.FHIR: FhirTrail("Harbor Psychiatry"),
-    }
-    return TrailService(practice.reading, Cursors(keyring), practice.clock, formats)
-
-
-async def noted(practice: Practice, *attempts: Attempt) -> None:
-    """Let the trail say that something was tried."""
-    async with practice.reading() as work:
-        for attempt in attempts:
-            work.note(attempt)
-
-
-def viewed(patient: PatientId, actor: Actor = NURSE, **more: Any) -> Attempt:
-    return replace(Attempt(actor=actor, action=Action.VIEW, at=NOW, patient=patient, ids=(patient,)), **more)
-
-
-def listed(*patients: UUID, actor: Actor = NURSE, **more: Any) -> Attempt:
-    return replace(Attempt(actor=actor, action=Action.LIST, at=NOW, ids=patients), **more)
+    return a_trail_service(practice, keyring)
 
 
 async def found(trail: TrailService, query: TrailQuery = PAST, *, at_most: int = 7) -> list[AuditEvent]:
@@ -89,14 +52,10 @@ async def found(trail: TrailService, query: TrailQuery = PAST, *, at_most: int =
             return events
 
 
-def patient_id() -> PatientId:
-    return PatientId(new_id())
-
-
 async def test_who_saw_a_patient_finds_what_was_done_and_the_lists_that_showed_them(
     practice: Practice, trail: TrailService
 ) -> None:
-    ada, other = patient_id(), patient_id()
+    ada, other = a_patient_id(), a_patient_id()
     await noted(
         practice,
         viewed(ada, at=NOW),
@@ -138,7 +97,7 @@ async def test_who_saw_a_patient_finds_the_review_queues_that_named_them(
 
 
 async def test_everybody_whom_a_long_list_showed_is_found(practice: Practice, trail: TrailService) -> None:
-    patients = [patient_id() for _ in range(2 * MAX_IDS + 1)]
+    patients = [a_patient_id() for _ in range(2 * MAX_IDS + 1)]
     await noted(practice, listed(*patients), listed(*patients, actor=the_operator()))
     for patient in (patients[0], patients[MAX_IDS], patients[-1]):
         (event,) = await found(trail, TrailQuery(patient=patient, until=LATER))
@@ -151,7 +110,7 @@ async def test_every_condition_and_every_order_finds_what_a_look_at_everything_f
     practice: Practice, trail: TrailService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = Random(4)
-    patients, actors = [patient_id() for _ in range(3)], [an_actor(Role.NURSE), an_actor(Role.CLINICIAN)]
+    patients, actors = [a_patient_id() for _ in range(3)], [an_actor(Role.NURSE), an_actor(Role.CLINICIAN)]
     ends = ((Outcome.SUCCEEDED, Reason.NONE), (Outcome.REFUSED, Reason.NO_TIE), (Outcome.FAILED, Reason.BUSY))
     attempts = []
     for number in range(90):
@@ -209,7 +168,7 @@ async def test_much_is_counted_up_to_a_bound(
     practice: Practice, trail: TrailService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clarity.persistence.trail.MOST_COUNTED", 5)
-    await noted(practice, *(viewed(patient_id()) for _ in range(9)))
+    await noted(practice, *(viewed(a_patient_id()) for _ in range(9)))
     page = await trail.list(OFFICER, PAST, at_most=2)
     if practice.database is not None:
         assert (page.count, page.exact) == (5, False)
@@ -220,7 +179,7 @@ async def test_much_is_counted_up_to_a_bound(
 
 
 async def test_reading_the_trail_is_in_the_trail(practice: Practice, trail: TrailService) -> None:
-    ada = patient_id()
+    ada = a_patient_id()
     await noted(practice, viewed(ada))
     for query in (EVERYTHING, TrailQuery(patient=ada), TrailQuery(patient=ada), TrailQuery(actor=NURSE.id)):
         await trail.list(OFFICER, query, at_most=1)
@@ -237,7 +196,7 @@ async def test_reading_the_trail_is_in_the_trail(practice: Practice, trail: Trai
 
 @pytest.mark.parametrize("role", [role for role in Role if role not in {Role.COMPLIANCE_OFFICER, Role.SYSTEM}])
 async def test_nobody_else_reads_the_trail(practice: Practice, trail: TrailService, role: Role) -> None:
-    ada = patient_id()
+    ada = a_patient_id()
     await noted(practice, viewed(ada))
     with pytest.raises(Forbidden):
         await trail.list(an_actor(role), TrailQuery(patient=ada))
@@ -266,14 +225,21 @@ async def test_a_machine_reads_the_trail_only_if_its_credential_says_so(
 
 
 async def test_the_trail_is_not_read_while_it_cannot_be_written(practice: Practice, trail: TrailService) -> None:
-    await noted(practice, viewed(patient_id()))
+    await noted(practice, viewed(a_patient_id()))
     practice.refuse_events()
     with pytest.raises(TrailUnavailable):
         await trail.list(OFFICER)
 
 
+async def test_what_is_read_without_an_event_is_not_handed_out(practice: Practice) -> None:
+    await noted(practice, viewed(a_patient_id()))
+    with pytest.raises(UnauditedAccess):
+        async with practice.reading() as work:
+            await work.trail.find_page(PAST, after=None, at_most=1)
+
+
 async def test_a_cursor_is_good_for_its_question_and_its_reader(practice: Practice, trail: TrailService) -> None:
-    await noted(practice, *(viewed(patient_id()) for _ in range(3)))
+    await noted(practice, *(viewed(a_patient_id()) for _ in range(3)))
     cursor = (await trail.list(OFFICER, PAST, at_most=1)).next_cursor
     for actor, query in ((an_actor(Role.COMPLIANCE_OFFICER), PAST), (OFFICER, replace(PAST, oldest_first=True))):
         with pytest.raises(Invalid):
@@ -286,7 +252,7 @@ async def test_those_who_acted_are_told_by_name(practice: Practice, trail: Trail
     door = FrontDoor(practice.begin, practice.reading)
     grace = await door.employed(Role.FRONT_DESK, email="grace@example.org")
     as_grace = an_actor(Role.FRONT_DESK, actor_id=grace.id)
-    await noted(practice, viewed(patient_id(), as_grace, at=NOW), viewed(patient_id(), at=NOW + TICK))
+    await noted(practice, viewed(a_patient_id(), as_grace, at=NOW), viewed(a_patient_id(), at=NOW + TICK))
     page = await trail.list(OFFICER, TrailQuery(actions=frozenset({Action.VIEW})))
     assert [(line.name, line.email) for line in page.items] == [("", ""), ("Grace Hopper", "grace@example.org")]
     assert "Grace" not in repr(page)
@@ -301,7 +267,7 @@ async def test_an_export_has_everything_in_order_and_not_itself(
     practice: Practice, trail: TrailService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clarity.application.trail.CHUNK", 3)
-    ada = patient_id()
+    ada = a_patient_id()
     await noted(practice, *(viewed(ada, at=NOW + number * TICK) for number in range(8)))
     practice.clock.at = LATER
     before = len(await practice.events())
@@ -326,7 +292,7 @@ async def test_an_export_without_a_trail_fails_in_its_middle(
     practice: Practice, trail: TrailService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clarity.application.trail.CHUNK", 2)
-    await noted(practice, *(viewed(patient_id()) for _ in range(5)))
+    await noted(practice, *(viewed(a_patient_id()) for _ in range(5)))
     pieces = trail.export(OFFICER, EVERYTHING, ExportFormat.CSV)
     assert (await anext(pieces)).events == 2
     practice.refuse_events()
@@ -335,81 +301,9 @@ async def test_an_export_without_a_trail_fails_in_its_middle(
 
 
 async def test_an_export_of_nothing_is_a_header(practice: Practice, trail: TrailService) -> None:
-    (piece,) = [one async for one in trail.export(OFFICER, TrailQuery(patient=patient_id()), ExportFormat.CSV)]
+    (piece,) = [one async for one in trail.export(OFFICER, TrailQuery(patient=a_patient_id()), ExportFormat.CSV)]
     assert (piece.data.decode().split(), piece.events) == ([",".join(COLUMNS)], 0)
     assert [one.action for one in await practice.events()] == [Action.EXPORT]
-
-
-class TestTamperedTrail:
-    """What somebody with the database's own powers changed is shown, and said to be changed."""
-
-    @pytest.fixture
-    async def practice(self, database: Database, keyring: Keyring) -> Any:
-        async with sql_practice(database, keyring) as practice:
-            yield practice
-
-    @pytest.fixture
-    async def ada(self, practice: Practice) -> PatientId:
-        ada = patient_id()
-        await noted(practice, viewed(ada, at=NOW), listed(ada, patient_id(), at=NOW + TICK))
-        return ada
-
-    async def entries(self, trail: TrailService, query: TrailQuery) -> list[TrailEntry]:
-        return [line.entry for line in (await trail.list(OFFICER, query)).items]
-
-    async def test_an_event_whose_columns_were_changed_is_not_verified(
-        self, database: Database, trail: TrailService, ada: PatientId
-    ) -> None:
-        async with tampered(database) as session:
-            await session.execute(
-                update(AuditEventRow).where(AuditEventRow.patient_id == ada).values(actor_id=new_id())
-            )
-        listing, view = await self.entries(trail, TrailQuery(patient=ada))
-        assert (listing.verified, view.verified) == (True, False)
-        assert view.event is not None
-        assert view.event.actor == NURSE.id
-
-    async def test_an_event_that_was_written_anew_without_the_key_is_not_verified(
-        self, database: Database, practice: Practice, trail: TrailService, ada: PatientId
-    ) -> None:
-        before = next(one for one in await practice.events() if one.patient == ada)
-        forged = encode(replace(before, purpose=Purpose.EMERGENCY))
-        async with tampered(database) as session:
-            changed = update(AuditEventRow).where(AuditEventRow.id == before.id)
-            await session.execute(changed.values(encoded=forged, leaf=leaf_hash(forged)))
-        (entry,) = await self.entries(trail, TrailQuery(request=NURSE.request, actions=frozenset({Action.VIEW})))
-        assert (entry.verified, entry.event) == (False, decode(forged))
-
-    async def test_bytes_of_no_event_are_told_by_their_place(
-        self, database: Database, trail: TrailService, ada: PatientId
-    ) -> None:
-        async with tampered(database) as session:
-            await session.execute(update(AuditEventRow).where(AuditEventRow.patient_id == ada).values(encoded=b"?"))
-        entry = (await self.entries(trail, TrailQuery(patient=ada)))[1]
-        assert (entry.verified, entry.event, entry.place.at) == (False, None, NOW)
-        for form, said in ((ExportFormat.CSV, b",no,"), (ExportFormat.FHIR, b"UNRELIABLE")):
-            (piece,) = [one async for one in trail.export(OFFICER, TrailQuery(patient=ada, until=NOW + TICK), form)]
-            assert said in piece.data
-
-    async def test_a_list_that_was_taken_away_leaves_its_place(
-        self, database: Database, trail: TrailService, ada: PatientId
-    ) -> None:
-        async with tampered(database) as session:
-            await session.execute(delete(AuditEventRow).where(AuditEventRow.patient_id.is_(None)))
-        for actions in (frozenset[Action](), frozenset({Action.VIEW})):
-            gone, view = await self.entries(trail, TrailQuery(patient=ada, actions=actions))
-            assert (gone.event, gone.verified, view.verified) == (None, False, True)
-
-    async def test_a_list_that_did_not_show_somebody_is_not_verified_for_them(
-        self, database: Database, practice: Practice, trail: TrailService, ada: PatientId
-    ) -> None:
-        other = patient_id()
-        listing = next(one for one in await practice.events() if ada in one.ids and one.patient is None)
-        async with tampered(database) as session:
-            row = {"record_id": other, "event_id": listing.id, "at": listing.at}
-            await session.execute(insert(AuditSubjectRow).values(row))
-        (entry,) = await self.entries(trail, TrailQuery(patient=other))
-        assert not entry.verified
 
 
 @contextmanager
@@ -430,19 +324,9 @@ def counted(database: Database) -> Iterator[list[str]]:
 
 async def test_a_page_takes_as_many_statements_however_many_acted(database: Database, keyring: Keyring) -> None:
     async with sql_practice(database, keyring) as practice:
-        trail = a_service(practice, keyring)
-        await noted(practice, *(viewed(patient_id(), an_actor(Role.NURSE)) for _ in range(20)))
+        trail = a_trail_service(practice, keyring)
+        await noted(practice, *(viewed(a_patient_id(), an_actor(Role.NURSE)) for _ in range(20)))
         with counted(database) as statements:
             page = await trail.list(OFFICER, PAST)
     assert len(page.items) == 20
     assert len([one for one in statements if one.startswith("SELECT")]) == 2
-
-
-@asynccontextmanager
-async def tampered(database: Database) -> AsyncIterator[AsyncSession]:
-    """Yield a session that changes the trail, as whoever has the file or owns the tables can."""
-    async with tampering(database) as session:
-        if database.dialect_name == "sqlite":
-            for verb in ("update", "delete"):
-                await session.execute(text(f"DROP TRIGGER audit_events_refuse_{verb}"))
-        yield session
