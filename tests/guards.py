@@ -541,7 +541,7 @@ REMOVALS = (
     Removal(
         "Events of writes are rows of the same transaction",
         "persistence/unit_of_work.py",
-        "                    await append(session, self.database.dialect_name, entries)\n",
+        "                    await self._append(session, entries)\n",
         "",
         "contract/test_units_of_work.py::test_what_ends_well_is_kept_with_its_event",
     ),
