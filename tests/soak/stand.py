@@ -175,9 +175,7 @@ class Stand:
         needles = {FAMILY, MAIL, "Tlalli"}
         places = [*self.folder.glob("*.log"), *self.folder.glob("data/clarity.db*")]
         if self.postgres is not None:
-            places += [
-                path for path in self.postgres.folder.rglob("*") if path.is_file() and "postgres" not in path.parts
-            ]
+            places += [self.postgres.log, *(path for path in self.postgres.data.rglob("*") if path.is_file())]
         found = {str(path.name) for path in places if hits(needles, contents(path))}
         statements = await self._statements()
         return tuple(sorted(found | ({"pg_stat_statements"} if hits(needles, [statements]) else set())))
