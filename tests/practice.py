@@ -108,9 +108,11 @@ def memory_practice() -> Practice:
 
 
 @asynccontextmanager
-async def sql_practice(database: Database, keyring: Keyring) -> AsyncIterator[Practice]:
-    """Open a practice on a migrated, empty database."""
-    async with opened_trail(database, keyring) as trail:
+async def sql_practice(
+    database: Database, keyring: Keyring, *, timeout_seconds: float = 5.0, capacity: int = 10_000
+) -> AsyncIterator[Practice]:
+    """Open a practice on a migrated, empty database; of its trail, `timeout_seconds` and `capacity` may be said."""
+    async with opened_trail(database, keyring, timeout_seconds=timeout_seconds, capacity=capacity) as trail:
         switch = SwitchedTrail(trail)
 
         async def events() -> list[AuditEvent]:

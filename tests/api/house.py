@@ -106,23 +106,23 @@ class House:
         return await _logged_in(self, caller.account)
 
 
-async def furnished(clinic: Clinic) -> House:
-    """Fill an empty practice."""
+async def furnished(clinic: Clinic, labels: Sequence[tuple[Label, bool]] = LABELS) -> House:
+    """Fill an empty practice with patients of these labels, with a consent or without."""
     stranger, *practitioners = [(await clinic.practice.employed(a_practitioner())).id for _ in range(3)]
     house = House(clinic, frozenset(practitioners), stranger, [], [])
     everybodys = [
         await _patient(house, label, consent=consent, tied=tied)
-        for tied, (label, consent) in product((False, True), LABELS)
+        for tied, (label, consent) in product((False, True), labels)
     ]
     for role in ROLES:
         practitioner = practitioners.pop() if role in {Role.CLINICIAN, Role.NURSE} else None
         if role is Role.PATIENT:
-            for label, consent in LABELS:
+            for label, consent in labels:
                 own = await _patient(house, label, consent=consent)
                 await _employ(house, role, own, everybodys)
             continue
         caller = await _employ(house, role, None, everybodys, practitioner)
-        for label, consent in LABELS:
+        for label, consent in labels:
             account = caller.account.id
             caller.patients += [
                 await _patient(house, label, consent=consent, registrar=account),
