@@ -6,7 +6,6 @@ from io import StringIO
 from threading import Lock
 
 from clarity.domain.disclosures import Accounting, Disclosure
-from clarity.printing.documents import print_accounting
 
 COLUMNS = ("date", "last_date", "frequency", "number", "recipient", "address", "description", "purpose", "request")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -21,6 +20,9 @@ class PaperPress:
 
     def pdf(self, accounting: Accounting) -> bytes:
         """Return a document for the patient to read."""
+        # What sets pages takes longer to load than most commands take, and few of them print.
+        from clarity.printing.documents import print_accounting
+
         with self._turn:
             return print_accounting(accounting)
 
