@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import schemathesis
+from schemathesis.core.failures import Failure, FailureGroup
 
 from tests.fuzz import coverage_guided, properties
 from tests.fuzz.answers import CANARY, Exchange, faults_of, own_words_of
@@ -91,7 +93,8 @@ class Run:
 
     def coverage(self, seconds: float) -> None:
         """Try the targets with bytes that are changed towards what was not reached."""
-        coverage_guided.fuzz(self.targets, seconds, self.seed, self.findings)
+        names = [name for name in self.targets if TARGETS[name].for_atheris]
+        coverage_guided.fuzz(names, seconds, self.seed, self.findings)
 
     def _on_each_practice(
         self, kind: str, seconds: float, use: Callable[[FuzzedPractice, dict[str, Any], float], None]
@@ -181,9 +184,22 @@ def _asked_again(case: dict[str, Any], practice: FuzzedPractice) -> int:
         content=answer.content,
     )
     print(f"{answer.status_code} {dict(answer.headers)}\n{answer.text}")
-    faults = list(faults_of(exchange, own_words_of(document, ("Bearer",))))
-    print("\n".join(faults))
+    faults = [*faults_of(exchange, own_words_of(document, ("Bearer",))), *_undocumented(case, document, answer)]
+    print("\n".join(faults) or "Nothing is wrong with that.")
     return 1 if faults else 0
+
+
+def _undocumented(case: dict[str, Any], document: dict[str, Any], answer: httpx.Response) -> list[str]:
+    """Return how an answer differs from what the API says of itself."""
+    operation = document["paths"].get(case["template"], {}).get(case["method"].lower())
+    if operation is None:
+        return []
+    schema = schemathesis.openapi.from_dict(document)
+    try:
+        schema[case["template"]][case["method"]].validate_response(answer)
+    except (Failure, FailureGroup) as exc:
+        return [str(exc)]
+    return []
 
 
 def _bytes(kept_as: dict[str, str]) -> bytes:
@@ -228,7 +244,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.again:
         return _again(chosen.again)
-    findings = Findings(chosen.keep)
+    findings = Findings(chosen.keep.resolve())
     run = Run(
         seconds=chosen.minutes * 60,
         cases=chosen.cases,

@@ -27,7 +27,7 @@ def fuzz(names: Sequence[str], seconds: float, seed: int, findings: Findings) ->
     if find_spec("atheris") is None:
         findings.skipped.append("coverage-guided fuzzing: atheris comes as a wheel for Linux on x86_64 alone")
         return
-    share = max(1, int(seconds / len(names)))
+    share = max(1, int(seconds / max(1, len(names))))
     for name in names:
         with tempfile.TemporaryDirectory(prefix="clarity-fuzz-") as folder:
             _run_one(name, share, seed, Path(folder), findings)

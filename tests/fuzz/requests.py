@@ -252,6 +252,7 @@ def kept(exchange: Exchange, practice: FuzzedPractice) -> dict[str, Any]:
         "database": practice.database,
         "role": exchange.role,
         "method": exchange.method,
+        "template": exchange.template,
         "url": url,
         "headers": sent,
         "body": kept_bytes(exchange.body),

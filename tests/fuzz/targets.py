@@ -56,6 +56,7 @@ from tests.builders import NOW, a_keyring, new_id
 from tests.bundles import LABEL
 from tests.data import real_files, resources_in
 from tests.fuzz.answers import texts_in
+from tests.fuzz.commands import command, commands
 from tests.unit.audit.events import an_event
 
 _REQUEST = RequestId(UUID("019a9d5c-5f0a-7b11-9c36-2d7e41f0c5aa"))
@@ -322,6 +323,8 @@ class Target:
     name: str
     function: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]
+    for_atheris: bool = True
+    """Whether it is quick, and does nothing but read."""
 
 
 def _json(*values: object) -> Callable[[], Iterator[bytes]]:
@@ -422,5 +425,6 @@ TARGETS = {
         Target("problem", problem, _written),
         Target("texts", texts, _written),
         Target("database-url", database_url, _urls),
+        Target("command-line", command, commands, for_atheris=False),
     )
 }
