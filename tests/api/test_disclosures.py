@@ -105,8 +105,8 @@ async def test_an_accounting_comes_in_the_format_that_is_asked_for(memory_clinic
     chart = await charted(memory_clinic, a_patient(name=a_name("Łovelace", "Ada")))
     await chart.clinician.post(f"{chart.path}/disclosures", json=SENT)
     herself = await memory_clinic.logged_in(Role.PATIENT, patient=chart.patient.id)
-    for ask in ({"params": {"format": "pdf"}}, {"headers": {"Accept": "application/pdf;q=0.9, */*"}}):
-        paper = await herself.get(f"{chart.path}/accounting", **ask)
+    for query, accept in (("?format=pdf", "*/*"), ("", "application/pdf;q=0.9, */*")):
+        paper = await herself.get(f"{chart.path}/accounting{query}", headers={"Accept": accept})
         assert (paper.status_code, paper.headers["content-type"]) == (200, "application/pdf")
         assert paper.headers["content-disposition"] == 'attachment; filename="accounting-of-disclosures.pdf"'
         assert paper.headers["Cache-Control"] == "no-store"
@@ -165,16 +165,17 @@ async def test_a_disclosure_that_is_none_is_refused_by_its_field(memory_clinic: 
         assert (answer.status_code, fields(answer)) == (422, [field]), change
     officer = await memory_clinic.logged_in(Role.COMPLIANCE_OFFICER)
     one = (await chart.clinician.post(f"{chart.path}/disclosures", json=SENT)).json()["id"]
-    for change, field in (
+    statements: tuple[tuple[dict[str, Any], str], ...] = (
         ({"until": "2026-04-13"}, "until"),
         ({"until": "2026-03-12"}, "until"),
         ({"stated_by": ""}, "stated_by"),
         ({"stated_on": "2026-03-15"}, "stated_on"),
         ({"oral": False}, "document"),
-    ):
+    )
+    for stated, field in statements:
         path = f"{chart.path}/disclosures/{one}/suspension"
-        answer = await officer.put(path, json=STATEMENT | change, headers=seen(1))
-        assert (answer.status_code, fields(answer)) == (422, [field]), change
+        answer = await officer.put(path, json=STATEMENT | stated, headers=seen(1))
+        assert (answer.status_code, fields(answer)) == (422, [field]), stated
 
 
 async def test_an_officer_compares_disclosures_with_the_trail(
