@@ -1849,6 +1849,13 @@ REMOVALS = (
         "        except ClarityError as exc:",
         "contract/test_access_report.py::test_what_fails_is_logged_and_tried_again",
     ),
+    Removal(
+        "A server leaves no core file",
+        "cli/serve.py",
+        "    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n",
+        "",
+        "integration/cli/test_processes.py::test_it_serves_until_it_is_told_to_stop",
+    ),
     # Accounts, links and messages
     Removal(
         "A link is good for its own purpose alone",
@@ -1968,7 +1975,7 @@ REMOVALS = (
         "persistence/watch.py",
         '    _sqla_logger_namespace = "sqlalchemy.pool.WatchedPool"\n',
         "",
-        "api/test_telemetry.py::test_no_content_is_seen_of_a_server_whatever_fails",
+        "integration/test_watch.py::test_what_the_library_logs_of_our_pool_is_not_taken_for_ours",
     ),
     Removal(
         "Figures are for whoever shows the token",

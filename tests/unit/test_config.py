@@ -386,3 +386,53 @@ def test_tls_verifies_what_the_mode_says(
     assert isinstance(context, ssl.SSLContext)
     assert context.verify_mode is mode
     assert context.check_hostname is check_hostname
+
+
+def test_who_is_believed_and_answered_is_a_list_of_exact_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(
+        monkeypatch,
+        TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8,fd00::/8, unix",
+        ALLOWED_HOSTS="Clarity.Example.org, [::1]",
+        CORS_ORIGINS="https://app.example.org, http://localhost:3000",
+    )
+    assert [str(network) for network in settings.proxies] == ["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"]
+    assert settings.trusts_local
+    assert settings.hosts == ("clarity.example.org", "[::1]")
+    assert settings.origins == ("https://app.example.org", "http://localhost:3000")
+    with pytest.raises(Misconfigured, match=r"CORS_ORIGINS: .* https origins"):
+        loaded(monkeypatch, ENVIRONMENT="staging").check_start()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRUSTED_PROXIES", "*"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "::/0"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "proxy.example.org"),
+        ("ALLOWED_HOSTS", "*"),
+        ("ALLOWED_HOSTS", "https://clarity.example.org"),
+        ("ALLOWED_HOSTS", "clarity.example.org:8000"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "https://*.example.org"),
+        ("CORS_ORIGINS", "https://app.example.org/"),
+        ("CORS_ORIGINS", "https://app.example.org:443"),
+        ("CORS_ORIGINS", "https://App.example.org"),
+        ("CORS_ORIGINS", "app.example.org"),
+        ("DRAIN_SECONDS", "25"),
+        ("MAX_CONCURRENT_REQUESTS", "0"),
+        ("REQUEST_TIMEOUT_SECONDS", "0"),
+    ],
+)
+def test_who_is_believed_is_never_everybody(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match=name):
+        loaded(monkeypatch, **{name: value})
+
+
+def test_as_many_are_let_in_as_find_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, DB_POOL_SIZE="3", DB_MAX_OVERFLOW="1")
+    assert (settings.max_concurrent_requests, settings.max_waiting_requests) == (4, 8)
+    assert loaded(monkeypatch, MAX_CONCURRENT_REQUESTS="20").max_waiting_requests == 40
+    assert loaded(monkeypatch, ENVIRONMENT="production").drain_seconds == 5

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -121,6 +123,7 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
         with urllib.request.urlopen(f"{address[0]}/ready", timeout=_SECONDS) as answer:
             assert json.load(answer)["status"] == "ready"
             assert "Server" not in answer.headers
+        assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
         taken = practice.run("serve", "--port", address[0].rpartition(":")[2])
         assert taken.status == Status.UNAVAILABLE
         assert "--port" in taken.err
@@ -129,6 +132,23 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
     assert process.returncode == Status.OK
     assert "route=/ready status=200" in log
     assert "Traceback" not in log
+
+
+def test_a_second_signal_ends_a_server_at_once(practice: Terminal) -> None:
+    with started("serve", "--port", "0", folder=practice.folder) as process:
+        assert process.stderr is not None
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", read_until(process.stderr, "Serving on"))
+        assert found
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=_SECONDS) as client:
+            client.sendall(
+                b"POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+            )
+            assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=0.5)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=_SECONDS) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("demo", "--port", "0", "--patients", "1")])
