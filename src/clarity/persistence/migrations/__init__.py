@@ -1,7 +1,7 @@
 """Migrations: from one form of the tables to the next and back, by Alembic, which is configured here alone."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
@@ -16,10 +16,11 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DBAPIError
 
 from clarity.domain.errors import Misconfigured
 from clarity.persistence.engine import EngineOptions, unpooled
-from clarity.persistence.errors import translated
+from clarity.persistence.errors import state_of, translated
 
 # An arbitrary number, by which migrators on one PostgreSQL server know each other.
 _LOCK = 0x636C6172
@@ -27,6 +28,7 @@ _LOCK = 0x636C6172
 _ALONE: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 # Who waits for a table longer than this keeps everybody else waiting behind them.
 _LOCK_TIMEOUT = "10s"
+_DEADLOCK, _MOST_DEADLOCKS = "40P01", 10
 
 
 async def upgrade(
@@ -95,11 +97,24 @@ async def _migrate(
                     await connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
                     # The lock and the setting belong to the session. The transaction is Alembic's to begin.
                     await connection.commit()
-                await connection.run_sync(
-                    lambda sync: change(_config(connection=sync, app_role=app_role, trail_guard=trail_guard))
+                await _until_it_wins(
+                    lambda: connection.run_sync(
+                        lambda sync: change(_config(connection=sync, app_role=app_role, trail_guard=trail_guard))
+                    )
                 )
     finally:
         await engine.dispose()
+
+
+async def _until_it_wins(migrate: Callable[[], Awaitable[None]]) -> None:
+    """Migrate again if writers of a server that serves took the same tables in another order, and won."""
+    for _ in range(_MOST_DEADLOCKS):
+        try:
+            return await migrate()
+        except DBAPIError as exc:
+            if state_of(exc) != _DEADLOCK:
+                raise
+    return await migrate()
 
 
 @contextmanager
