@@ -443,6 +443,7 @@ async def test_nothing_of_a_disclosure_can_be_read_from_the_database(database: D
         assert all(rows)
         for text in (
             "Multnomah",
+            "national-security",
             "Stark",
             "reportable",
             "state law",

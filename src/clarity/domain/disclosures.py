@@ -44,6 +44,11 @@ class Exemption(StrEnum):
     WITHIN_PRACTICE = "within-practice"
 
     @property
+    def number(self) -> int:
+        """By which it is stored outside a seal. The numbers are permanent."""
+        return _NUMBERS[self]
+
+    @property
     def citation(self) -> str:
         """The paragraph that it rests on."""
         if self is Exemption.WITHIN_PRACTICE:
@@ -61,6 +66,20 @@ _PARAGRAPHS = {
     Exemption.CUSTODY: "vii",
     Exemption.LIMITED_DATA_SET: "viii",
     Exemption.BEFORE_COMPLIANCE_DATE: "ix",
+}
+
+
+_NUMBERS = {
+    Exemption.WITHIN_PRACTICE: 0,
+    Exemption.TREATMENT_PAYMENT_OPERATIONS: 1,
+    Exemption.TO_THE_INDIVIDUAL: 2,
+    Exemption.INCIDENTAL: 3,
+    Exemption.AUTHORIZED: 4,
+    Exemption.DIRECTORY_OR_INVOLVED_PERSONS: 5,
+    Exemption.NATIONAL_SECURITY: 6,
+    Exemption.CUSTODY: 7,
+    Exemption.LIMITED_DATA_SET: 8,
+    Exemption.BEFORE_COMPLIANCE_DATE: 9,
 }
 
 

@@ -234,7 +234,7 @@ class SqlDisclosureRepository:
             insert(ExportReasonRow).values(
                 id=reason.id,
                 event_id=reason.event,
-                reason=reason.reason.value,
+                reason=reason.reason.number,
                 created_at=stamp.at,
                 created_by=stamp.by,
             )

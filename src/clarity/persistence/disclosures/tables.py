@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.persistence.tables import Base, SealedColumns
@@ -38,6 +38,8 @@ class DisclosureEventRow(Base):
 class ExportReasonRow(Base):
     """Why an export that the trail tells of is no disclosure to account for. The newest row of an event holds.
 
+    `reason` is the number of an `Exemption`.
+
     There is no foreign key: of the trail, nothing depends on another table.
     """
 
@@ -45,6 +47,6 @@ class ExportReasonRow(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     event_id: Mapped[UUID] = mapped_column(index=True)
-    reason: Mapped[str]
+    reason: Mapped[int] = mapped_column(SmallInteger)
     created_at: Mapped[datetime]
     created_by: Mapped[UUID]

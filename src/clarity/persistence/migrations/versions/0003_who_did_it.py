@@ -97,7 +97,7 @@ def _disclosures() -> None:
         "export_reasons",
         sa.Column("id", _UUID, nullable=False),
         sa.Column("event_id", _UUID, nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("reason", sa.SmallInteger(), nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.Column("created_by", _UUID, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_export_reasons"),
