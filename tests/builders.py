@@ -19,6 +19,10 @@ from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Label, Sealed
 from clarity.security.keyring import Keyring
 from clarity.security.keyring import Purpose as KeyPurpose
+from tests.canaries import plant
+
+COMMONEST = ("Lovelace", "quiet ferns along the river", "Harbor Recovery Program", "Substance use treatment records")
+"""Content that is in most databases of a test run: names, a password, the words of a consent."""
 
 NOW = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 TODAY = date(2026, 3, 14)
@@ -36,6 +40,7 @@ def a_keyring() -> Keyring:
 
 def a_name(family: str = "Lovelace", given: str = "Ada", use: NameUse | None = NameUse.OFFICIAL) -> HumanName:
     """Return a name; several given names are separated by spaces."""
+    plant(family, *given.split())
     return HumanName(family=family, given=tuple(given.split()), use=use)
 
 
@@ -58,6 +63,7 @@ def a_patient(
     patient_id: PatientId | None = None,
 ) -> Patient:
     """Return a patient nobody has stored yet, with an MRN of their own unless one is given."""
+    plant(mrn, ssn, email, phone, notes)
     identity = patient_id or PatientId(new_id())
     telecoms = []
     if email:
@@ -97,6 +103,7 @@ def a_consent(
     withdrawn_at: datetime | None = None,
 ) -> Consent:
     """Return a consent nobody has recorded yet, in force for treatment by everybody unless that matters."""
+    plant("Harbor Recovery Program", "Substance use treatment records", "Form P2-1, scanned")
     return Consent(
         id=ConsentId(new_id()),
         labels=labels,

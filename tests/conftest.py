@@ -3,6 +3,7 @@
 `database_url` is the address of the same one, for processes that a test starts.
 """
 
+import logging
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from clarity.domain.errors import ClarityError
 from clarity.persistence.engine import Database, EngineOptions
 from clarity.security.keyring import Keyring
-from tests.builders import a_keyring
+from tests.builders import COMMONEST, a_keyring
+from tests.canaries import LogWatch, contents, hits, hits_in_files, planted, saw, watching
 from tests.practice import Practice, memory_practice, sql_practice
 from tests.servers import PostgresDatabases, migrated_file, opened, postgres_databases
 
@@ -23,10 +26,37 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _watched() -> Iterator[None]:
+    """Hand over to whoever watches each line of the log and the text of each of our errors."""
+    handler, say = LogWatch(), ClarityError.__init__
+    ours = logging.getLogger("clarity")
+
+    def overheard(error: ClarityError, message: str | None = None) -> None:
+        say(error, message)
+        saw("an error", f"{error!r}")
+
+    ours.setLevel(logging.INFO)
+    logging.getLogger().addHandler(handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClarityError, "__init__", overheard)
+        yield
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def _canaries() -> Iterator[None]:
+    """Fail a test in which content that it made up came out where none may be."""
+    with watching():
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresDatabases]:
     with postgres_databases() as databases:
         yield databases
+        found = hits_in_files(COMMONEST, *databases.folders)
+        assert not found, f"the files of the server have {sorted(found)}"
 
 
 @pytest.fixture
@@ -46,9 +76,11 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_options(sqlite_template: Path, tmp_path: Path) -> EngineOptions:
+def sqlite_options(sqlite_template: Path, tmp_path: Path) -> Iterator[EngineOptions]:
     path = shutil.copy(sqlite_template, tmp_path / "practice.db")
-    return EngineOptions(url=f"sqlite+aiosqlite:///{path}")
+    yield EngineOptions(url=f"sqlite+aiosqlite:///{path}")
+    found = hits(planted(), contents(*tmp_path.glob("practice.db*")), every_spelling=0)
+    assert not found, f"the file of the database has {sorted(found)}"
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from clarity.persistence.engine import Database, EngineOptions, connect, unpoole
 from clarity.persistence.trail_guard import MIGRATING
 
 _NOBODY = 65534
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 # Nothing that most tests write has to survive a loss of power.
 _FAST = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "wal_level": "minimal", "max_wal_senders": "0"}
 # The server is ended when its input ends, and that ends with the process that started it, however it dies.
@@ -179,6 +179,11 @@ class PostgresDatabases:
     role: str = field(default_factory=lambda: f"clarity_test_{secrets.token_hex(4)}")
     _password: str = field(default_factory=lambda: secrets.token_hex(16), init=False, repr=False)
     _used: list[str] = field(default_factory=list, init=False)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the server keeps its files and its log, if it is one of our own."""
+        return [Path(str(place))] if (place := make_url(self.server.url).query.get("host")) else []
 
     @property
     def template(self) -> str:

@@ -15,6 +15,7 @@ import pytest
 from clarity.audit.encoding import decode
 from clarity.cli import main
 from clarity.domain.audit import AuditEvent
+from tests.canaries import plant, saw
 
 PATIENTS = 24
 PASSWORD = "quiet ferns along the river"
@@ -62,6 +63,8 @@ class Terminal:
         self._capsys.readouterr()
         status = main(arguments)
         out, err = self._capsys.readouterr()
+        plant(*typed.splitlines())
+        saw("standard error", err)
         return Ran(status, out, err)
 
     def events(self) -> list[AuditEvent]:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import Any
 
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import ASGITransport, AsyncClient, Request, Response
 
 from clarity.api.app import create_app
 from clarity.api.options import ApiOptions
@@ -49,6 +49,7 @@ from clarity.security.machine_keys import MachineKeys
 from clarity.security.pseudonyms import ResearchPseudonyms
 from clarity.security.tokens import AccessTokens
 from tests.builders import NOW, TODAY, a_practitioner, new_id
+from tests.canaries import plant_content, saw
 from tests.fakes.accounts import ADDRESS, PASSWORD, FrontDoor
 from tests.practice import Practice
 
@@ -66,6 +67,23 @@ WHOLE: dict[str, Any] = {
 }
 
 
+async def _plant_sent(request: Request) -> None:
+    """Let what callers send of anybody be looked for in the log, in errors and in refusals."""
+    with suppress(ValueError, RuntimeError):  # not JSON, or a stream
+        plant_content(json.loads(request.content))
+
+
+async def _look_at_refusal(answer: Response) -> None:
+    """Hand over whatever an answer says that shows nobody anything, and plant the tokens of one that does."""
+    if answer.status_code >= 400 or answer.request.url.path == "/metrics":
+        await answer.aread()
+        saw("a refusal", f"{answer.text}\n{dict(answer.headers)}")
+    elif answer.status_code == 201:
+        await answer.aread()
+        with suppress(ValueError):
+            plant_content({name: value for name, value in answer.json().items() if name.endswith("_token")})
+
+
 @dataclass(slots=True, repr=False)
 class Clinic:
     """A practice one can call."""
@@ -78,7 +96,10 @@ class Clinic:
         """Return somebody with an access token, or with none."""
         transport = ASGITransport(self.app, client=(ADDRESS, 40_000))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return AsyncClient(transport=transport, base_url="http://clinic.test/api/v1", headers=headers)
+        hooks: dict[str, list[Any]] = {"request": [_plant_sent], "response": [_look_at_refusal]}
+        return AsyncClient(
+            transport=transport, base_url="http://clinic.test/api/v1", headers=headers, event_hooks=hooks
+        )
 
     async def logged_in(
         self, role: Role, *, practitioner: PractitionerId | None = None, patient: PatientId | None = None
