@@ -256,11 +256,14 @@ def main(arguments: Sequence[str]) -> int:
     )
     print(f"Fuzzing for about {chosen.minutes:g} minutes; the same again: --seed {chosen.seed}", flush=True)
     whole = sum(_SHARES[kind] for kind in chosen.only)
-    for kind in chosen.only:
-        seconds = run.seconds * _SHARES[kind] / whole
-        print(f"{kind}, {seconds:.0f} s", flush=True)
-        getattr(run, kind)(seconds)
-    print(findings)
+    try:
+        for kind in chosen.only:
+            seconds = run.seconds * _SHARES[kind] / whole
+            print(f"{kind}, {seconds:.0f} s", flush=True)
+            getattr(run, kind)(seconds)
+    finally:
+        # Whatever ends a run, Ctrl-C too, what it found until then is said.
+        print(findings, flush=True)
     return 1 if findings.kinds else 0
 
 

@@ -57,7 +57,7 @@ DATABASES = ("sqlite", "postgresql")
 _KEEPER = "keeper@clinic.example"
 _PEOPLE: dict[str, Role] = {role.title: role for role in Role if role not in {Role.SYSTEM, Role.NOBODY, Role.DEVICE}}
 _MACHINES: dict[str, Role] = {"device": Role.DEVICE, "machine": Role.CLINICIAN}
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.fuzz.answers import CANARY
 from tests.fuzz.findings import Findings, kept_bytes
 from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.twins import asked, machine
 
 _TESTS = Path(__file__).parents[1]
 _AT_A_TIME = 200
@@ -54,11 +55,26 @@ _json = st.recursive(
 
 
 def fuzz(names: Sequence[str], seconds: float, seed: int, findings: Findings) -> None:
-    """Try the targets for half of the time, and the suite's own properties for the rest."""
-    share = seconds / 2 / len(names)
+    """Try the targets for a third of the time, the fake beside the real thing, and the suite's own properties."""
+    share = seconds / 3 / max(1, len(names))
     for number, name in enumerate(names):
         _try(TARGETS[name], share, seed + number, findings)
-    _try_suite(seconds / 2, seed, findings)
+    _try_twins(seconds / 3, seed, findings)
+    _try_suite(seconds / 3, seed, findings)
+
+
+def _try_twins(seconds: float, seed: int, findings: Findings) -> None:
+    """Compare a practice in memory with one on SQLite until the time is over."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        seed += 1
+        try:
+            machine(seed)()
+        except Exception as exc:
+            findings.add(f"twins differ: {str(exc).partition(chr(10))[0][:120]}", str(exc)[:4_000], {"seed": seed})
+            break
+    findings.tried["requests to a practice in memory and one on SQLite"] += sum(asked.values())
+    print(f"  memory beside SQLite: {sum(asked.values()):,} requests, {dict(sorted(asked.items()))}", flush=True)
 
 
 def _try(target: Target, seconds: float, seed: int, findings: Findings) -> None:
