@@ -222,3 +222,15 @@ def test_of_a_statement_only_its_verb_and_our_tables_are_told(statement: str, sh
 )
 def test_errors_are_told_out_of_a_closed_set(state: str, told: str) -> None:
     assert class_of(state) == told
+
+
+async def test_what_the_library_logs_of_our_pool_is_not_taken_for_ours(
+    database_options: EngineOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    for logger in ("", "sqlalchemy"):
+        caplog.set_level(logging.INFO, logger)
+    async with watched(database_options, Notes()) as database, database.reading() as session:
+        await session.execute(text("SELECT 1"))
+    names = {record.name for record in caplog.records if "Pool" in record.getMessage()}
+    assert names
+    assert not any(name.startswith("clarity") for name in names)

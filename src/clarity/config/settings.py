@@ -82,6 +82,18 @@ def _public_url(value: str) -> str:
     return value
 
 
+def _token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]{16,}", value.get_secret_value()):
+        raise ValueError("expected at least 16 characters of ASCII, without spaces")
+    return value
+
+
+def _collector(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+        raise ValueError("expected http://HOST:4318 or https://…, without a password")
+    return value
+
+
 def _proxies(value: str) -> str:
     callers.trusted_proxies(value)
     return value
@@ -211,8 +223,8 @@ class Settings(BaseSettings):
     cors_origins: Annotated[str, AfterValidator(_origins)] | None = None
 
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.TEXT
-    metrics_token: SecretStr | None = Field(None, min_length=16)
-    otel_exporter_otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
+    metrics_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_collector)] | None = None
 
     @classmethod
     def settings_customise_sources(

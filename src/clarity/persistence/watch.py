@@ -188,7 +188,8 @@ def _kind_of(connection: Connection) -> Kind:
 
 def _tell(what: str, kind: Kind, seconds: float, **more: str) -> None:
     request = current_request.get()
-    fields = {"request": str(request or "-"), "kind": str(kind), **more, "duration_ms": f"{seconds * 1_000:.1f}"}
+    milliseconds = round(seconds * 1_000, 1)
+    fields = {"request": str(request or "-"), "kind": kind.value, **more, "duration_ms": milliseconds}
     _log.warning("%s %s", what, " ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
 
 
