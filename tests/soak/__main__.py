@@ -51,6 +51,10 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="a fault, by a part of its name; may be repeated")
     given = parser.parse_args()
     dialects = ["postgresql", "sqlite"] if given.database == "both" else [given.database]
+    for dialect in dialects:
+        names = ", ".join(nemesis.faults_of(dialect))
+        if given.only and not any(part in names for part in given.only):
+            parser.error(f"there is no such fault on {dialect}; there are {names}")
     # PostgreSQL has more that can go wrong, and so gets more of the faults and of the time.
     shares = {"postgresql": 0.75, "sqlite": 0.25} if len(dialects) > 1 else {dialects[0]: 1.0}
     seed = given.seed if given.seed is not None else random.randrange(1_000_000)
