@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import ge, gt, le, lt
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.ports import TrailCount, TrailPage
@@ -28,6 +30,7 @@ MOST_LOOKED_AT = 5_000
 MOST_COUNTED = 1_000
 """Up to how many events are counted; beyond, it is said that there are at least so many."""
 
+_BEGINNING, _END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _EVENTS = AuditEventRow
 _COLUMNS = (
     _EVENTS.id,
@@ -47,33 +50,55 @@ _COLUMNS = (
 _DID_NOT_SUCCEED = text("outcome <> 1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Stretch:
-    """A part of the trail that one index has in order: the rows that meet `where`, by the columns `at` and `id`."""
+    """A part of the trail that one index has in order: the rows whose column `key` has a `value`, by `at` and `id`.
+
+    With `leading`, the key takes part in each comparison and in the order. That leaves PostgreSQL no other index: where
+    it guesses that many rows have the value, it would rather walk the whole trail by time, and may walk for long.
+    """
 
     at: Any
     id: Any
-    where: tuple[Any, ...]
     rest: tuple[ColumnElement[bool], ...]
     """The conditions that the index does not know of, on the columns of events."""
+    key: Any = None
+    value: Any = None
+    leading: bool = False
+    where: tuple[Any, ...] = ()
+    """What else the index is confined to."""
     record: UUID | None = None
     """The record that these events are said to name among several."""
 
     def places(self, query: TrailQuery, after: TrailPlace | None) -> Select[Any]:
         """Select the places of these events in order, those behind `after`."""
-        statement = select(self.at.label("at"), self.id.label("id")).where(*self.where)
+        conditions = [*self.where, *self._ends()]
         if query.since is not None:
-            statement = statement.where(self.at >= query.since)
+            conditions.append(self._compared(ge, query.since))
         if query.until is not None:
-            statement = statement.where(self.at < query.until)
+            conditions.append(self._compared(lt, query.until))
         if after is not None:
-            # The first condition is the index's own; the others only sort out what is of the same instant.
-            if query.oldest_first:
-                behind = and_(self.at >= after.at, or_(self.at > after.at, self.id > after.id))
-            else:
-                behind = and_(self.at <= after.at, or_(self.at < after.at, self.id < after.id))
-            statement = statement.where(behind)
-        return statement.order_by(*_ordered(query, self.at, self.id))
+            # The first condition is the index's own; the other only sorts out what is of the same instant.
+            onward, beyond = (ge, gt) if query.oldest_first else (le, lt)
+            conditions.append(self._compared(onward, after.at))
+            conditions.append(or_(beyond(self.at, after.at), beyond(self.id, after.id)))
+        order = (self.key, self.at, self.id) if self.leading else (self.at, self.id)
+        statement = select(self.at.label("at"), self.id.label("id")).where(*conditions)
+        return statement.order_by(*_ordered(query, *order))
+
+    def _ends(self) -> list[Any]:
+        """Return the conditions that the key has its value."""
+        if self.key is None:
+            return []
+        if not self.leading:
+            return [self.key == self.value]
+        return [self._compared(ge, _BEGINNING), self._compared(lt, _END)]
+
+    def _compared(self, compare: Callable[[Any, Any], Any], instant: datetime) -> Any:
+        if not self.leading:
+            return compare(self.at, instant)
+        value = tuple_(literal(self.value, self.key.type), literal(instant, self.at.type))
+        return compare(tuple_(self.key, self.at), value)
 
     def looked_at(self, query: TrailQuery, after: TrailPlace | None, at_most: int) -> Select[Any]:
         """Select as many places as a page that wants `at_most` looks at."""
@@ -157,23 +182,51 @@ class SqlTrailReader:
         """
         rest = _conditions(query)
         if query.patient is not None:
-            own = rest.pop("patient")
+            del rest["patient"]
             others = tuple(rest.values())
             records = [query.patient, *await self._records_of(query.patient)]
             return [
-                _of_events((own,), others),
-                *(_of_subjects(one, others) for one in records),
+                self._of_events(others, key=_EVENTS.patient_id, value=query.patient),
+                *(self._of_subjects(one, others) for one in records),
             ]
-        for name in ("request", "actor"):
-            if name in rest:
-                return [_of_events((rest.pop(name),), tuple(rest.values()))]
+        if query.request is not None:
+            del rest["request"]
+            # They are few, and the index knows nothing of time.
+            return [
+                _Stretch(
+                    at=_EVENTS.at, id=_EVENTS.id, rest=tuple(rest.values()), key=_EVENTS.request_id, value=query.request
+                )
+            ]
+        if query.actor is not None:
+            del rest["actor"]
+            return [self._of_events(tuple(rest.values()), key=_EVENTS.actor_id, value=query.actor)]
         if query.outcomes and Outcome.SUCCEEDED not in query.outcomes:
             del rest["outcomes"]
             others = tuple(rest.values())
             return [
-                _of_events((_EVENTS.outcome == int(one), _DID_NOT_SUCCEED), others) for one in sorted(query.outcomes)
+                self._of_events(others, key=_EVENTS.outcome, value=int(one), where=(_DID_NOT_SUCCEED,))
+                for one in sorted(query.outcomes)
             ]
-        return [_of_events((), tuple(rest.values()))]
+        return [_Stretch(at=_EVENTS.at, id=_EVENTS.id, rest=tuple(rest.values()))]
+
+    def _of_events(self, rest: tuple[ColumnElement[bool], ...], **chosen: Any) -> _Stretch:
+        return _Stretch(at=_EVENTS.at, id=_EVENTS.id, rest=rest, leading=self._leads, **chosen)
+
+    def _of_subjects(self, record: UUID, rest: tuple[ColumnElement[bool], ...]) -> _Stretch:
+        rows = AuditSubjectRow
+        return _Stretch(
+            at=rows.at,
+            id=rows.event_id,
+            rest=rest,
+            leading=self._leads,
+            key=rows.record_id,
+            value=record,
+            record=record,
+        )
+
+    @property
+    def _leads(self) -> bool:
+        return self.session.get_bind().dialect.name == "postgresql"
 
     async def _records_of(self, patient: PatientId) -> list[UUID]:
         """Return the records of a patient that lists name by ids of their own, and not by the patient's."""
@@ -183,15 +236,6 @@ class SqlTrailReader:
             select(DuplicateRow.id).where(or_(DuplicateRow.patient_id == patient, DuplicateRow.other_id == patient)),
         )
         return [one for table in tables for one in await self.session.scalars(table)]
-
-
-def _of_events(where: tuple[Any, ...], rest: tuple[ColumnElement[bool], ...]) -> _Stretch:
-    return _Stretch(_EVENTS.at, _EVENTS.id, where, rest)
-
-
-def _of_subjects(record: UUID, rest: tuple[ColumnElement[bool], ...]) -> _Stretch:
-    rows = AuditSubjectRow
-    return _Stretch(rows.at, rows.event_id, (rows.record_id == record,), rest, record)
 
 
 def _conditions(query: TrailQuery) -> dict[str, ColumnElement[bool]]:
