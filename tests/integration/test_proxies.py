@@ -3,7 +3,7 @@
 import asyncio
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -13,7 +13,8 @@ from sqlalchemy import make_url
 from tests.proxies import AtCommit, Commits, FaultProxy, Messages, proxied
 from tests.servers import PostgresDatabases
 
-_BROKEN = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+_open: Callable[..., Awaitable[Any]] = asyncpg.connect
+_BROKEN = (OSError, asyncpg.PostgresConnectionError, asyncpg.exceptions.InterfaceError)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ async def connection(proxy: FaultProxy) -> AsyncIterator[Any]:
 
 async def connected(proxy: FaultProxy) -> Any:
     url = make_url(proxy.options.url)
-    return await asyncpg.connect(
+    return await _open(
         host=url.host,
         port=url.port,
         user=url.username,
