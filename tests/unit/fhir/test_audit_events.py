@@ -92,7 +92,8 @@ def test_every_action_on_everything_is_an_audit_event() -> None:
         assert ("outcomeDesc" in one) == (outcome is not Outcome.SUCCEEDED)
 
 
-@settings(max_examples=60)
+# The first event of all loads the shapes that it is held against.
+@settings(max_examples=25, deadline=None)
 @given(st.builds(AuditEvent, **FIELDS))
 def test_every_event_there_can_be_is_valid(event: AuditEvent) -> None:
     for one in lines_of(event):
