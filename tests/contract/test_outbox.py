@@ -22,7 +22,15 @@ from tests.builders import NOW, an_actor, new_id, the_operator
 from tests.fakes.accounts import FrontDoor, KeptLetters
 from tests.practice import Practice, memory_practice
 
-CONTENT = {"day": "2026-03-13", "findings": "nothing unusual", "link": "https://clinic.test/app/x#token", "until": "then", "id": "7", "role": "nurse", "time": "now"}
+CONTENT = {
+    "day": "2026-03-13",
+    "findings": "nothing unusual",
+    "link": "https://clinic.test/app/x#token",
+    "until": "then",
+    "id": "7",
+    "role": "nurse",
+    "time": "now",
+}
 
 
 @pytest.fixture

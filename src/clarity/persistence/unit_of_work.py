@@ -154,9 +154,7 @@ class SqlWork:
     def disclosures(self) -> SqlDisclosureRepository:
         """The disclosures outside the practice."""
         tools = self._tools
-        return SqlDisclosureRepository(
-            self.session, tools.patients, tools.disclosures, self.ledger, tools.trail.decode
-        )
+        return SqlDisclosureRepository(self.session, tools.patients, tools.disclosures, self.ledger, tools.trail.decode)
 
     @cached_property
     def break_glass(self) -> SqlBreakGlassRepository:

@@ -39,7 +39,7 @@ class EventStore(Protocol):
 class TrailPage:
     """Some of the events that meet a query. `resume` is behind which place to go on, or `None` if nothing is left.
 
-    There may be fewer than were asked for, even none, and yet more behind: looking for what is rare stops after a bound.
+    There may be fewer than were asked for, even none, and yet more behind: looking for what is rare ends at a bound.
     """
 
     entries: tuple[TrailEntry, ...]
