@@ -330,3 +330,13 @@ async def test_a_page_takes_as_many_statements_however_many_acted(database: Data
             page = await trail.list(OFFICER, PAST)
     assert len(page.items) == 20
     assert len([one for one in statements if one.startswith("SELECT")]) == 2
+
+
+async def test_an_export_is_written_a_little_at_a_time(practice: Practice, trail: TrailService) -> None:
+    patients = [a_patient_id() for _ in range(MAX_IDS)]
+    await noted(practice, *(listed(*patients) for _ in range(12)))
+    pieces = [piece async for piece in trail.export(OFFICER, PAST, ExportFormat.FHIR)]
+    # What one look at the trail found is one event, in however many pieces it leaves.
+    assert [one.ids_count for one in await practice.events() if one.action is Action.EXPORT] == [12]
+    assert [piece.events for piece in pieces] == [5, 10, 12]
+    assert [piece.data.count(b"\n") // MAX_IDS for piece in pieces] == [5, 5, 2]
