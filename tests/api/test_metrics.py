@@ -58,7 +58,7 @@ async def test_without_a_token_they_are_for_this_machine_and_there_is_nothing_fo
 
 async def test_a_proxy_on_this_machine_is_not_this_machine(keyring: Keyring) -> None:
     async with with_figures(keyring) as app:
-        for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host"):
+        for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto"):
             assert (await asked(app, **{header: "127.0.0.1"})).status_code == 404
 
 

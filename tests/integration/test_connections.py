@@ -279,6 +279,36 @@ async def test_what_is_too_much_is_turned_away_at_the_door_and_may_come_again(ho
     assert gate.shed == 2
 
 
+async def test_who_is_turned_away_is_answered_once_and_no_more(house: House) -> None:
+    gate: Gate = house.app.state.gate
+    await gate.enter()
+    await gate.enter()
+    asked = (
+        GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        GET + b"Connection: close\r\n\r\n" + GET + b"\r\n",
+        GET + b"Connection: close\r\n\r\nzqcanary\r\n\r\n",
+    )
+    for answer in await asyncio.gather(*map(house.said, asked)):
+        assert told(answer)[0::2] == (503, "overloaded")
+
+
+async def test_who_asks_for_a_head_and_is_turned_away_gets_no_body(house: House) -> None:
+    gate: Gate = house.app.state.gate
+    await gate.enter()
+    await gate.enter()
+    answer = await house.said(b"HEAD /who HTTP/1.1\r\nHost: x\r\n\r\n" + GET + b"Connection: close\r\n\r\n")
+    first, _, second = answer.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 503")
+    assert told(second)[0] == 503
+
+
+async def test_what_is_wrong_with_a_request_is_no_answer_to_the_one_before(house: House) -> None:
+    before = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert await house.said(before + POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n") == b""
+
+
 async def test_a_server_that_stops_goes_on_for_a_while_and_says_so() -> None:
     async with a_server(drain_seconds=0.4) as house, house.client() as (idle, asked), house.client() as (slow, waits):
         asked.write(GET + b"\r\n")

@@ -52,7 +52,6 @@ _SHED_HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(
         *SAFE_HEADERS,
     )
 )
-_SHED_BODY = b"\r\n" + _OVERLOADED
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431: "Headers Too Large", 503: "Busy"}
 
 
@@ -135,11 +134,9 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # We offer no other protocol. This request is answered, and what follows might be of the other.
-            self._ended = True
-            self.cycle.keep_alive = False
+            self._take_no_more()
         except httptools.HttpParserError:
-            self.send_400_response("")
+            self._complain()
         else:
             if self._reads_head and self._head_bytes > MOST_HEAD_BYTES:
                 self._refusal = 431
@@ -168,6 +165,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to work on a request; it names one host, so that nobody on the way can have meant another."""
+        if self._ended:
+            self._refuse_with(400)  # it came with one whose answer was to be the last
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             self._refuse_with(400)
@@ -220,10 +219,13 @@ class Connection(HttpToolsProtocol):
     def refuse(self, problem: ProblemOut, *headers: str) -> None:
         """Answer with a problem before any request was read, and end the connection."""
         self._ended = True
-        self._crowd.idle.pop(self, None)
         if self._answers and self._reads_head:
             # This is not the answer to what came before: that is given, and then comes the end.
             self.cycle.keep_alive = False
+            return
+        if self.pipeline:
+            # Of one that waits behind another: whatever is said now would be taken for the answer to that.
+            self.transport.abort()
             return
         if self._answers:
             # Of this request itself, of which nobody will see the end, nor need they say anything to it.
@@ -245,10 +247,7 @@ class Connection(HttpToolsProtocol):
             *headers,
         ]
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
-        # To close while something arrives is to reset, and who is still sending would not see the answer.
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self._hang_up()
         logs.answered(request, "none", "none", problem.status, 0.0)
 
     def look(self, now: float) -> None:
@@ -265,6 +264,21 @@ class Connection(HttpToolsProtocol):
                 self.send_400_response("")
             elif not self._begun:
                 self.transport.close()  # never sent anything
+
+    def _take_no_more(self) -> None:
+        """Let this answer be the last: we offer no other protocol, and what follows might be of the other."""
+        self._ended = True
+        if self._sheds:
+            self._hang_up()
+        else:
+            self.cycle.keep_alive = False
+
+    def _complain(self) -> None:
+        """Answer what is no HTTP, unless it belongs to what has its answer, or stands behind the last."""
+        if self._sheds and not self._reads_head:
+            self._hang_up()
+        elif not self._ended:
+            self.send_400_response("")
 
     def _must_shed(self) -> bool:
         if self._answers or not self._crowd.gate.is_full:
@@ -289,7 +303,10 @@ class Connection(HttpToolsProtocol):
             headers.append(ONLY_HTTPS)
         if not keep:
             headers.append((b"connection", b"close"))
-        self.transport.write(_SHED_HEAD + b"".join(b"%b: %b\r\n" % header for header in headers) + _SHED_BODY)
+        # Who asks for a head would take the body for the beginning of the next answer.
+        body = b"" if self.parser.get_method() == b"HEAD" else _OVERLOADED
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(_SHED_HEAD + head + b"\r\n" + body)
         self._since = monotonic()
         if keep:
             self._unset_keepalive_if_required()
@@ -297,8 +314,18 @@ class Connection(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
         else:
-            self._ended = True
-            self.transport.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End the connection with what was written last.
+
+        To close while something arrives is to reset, and who is still sending would not see the answer.
+        """
+        self._ended = True
+        self._crowd.idle.pop(self, None)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _make_place(self) -> bool:
         """Let whoever has kept the server waiting longest go, and tell whether there was anybody."""

@@ -15,7 +15,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """What Prometheus reads (its "text-based format")."""
 
 # A proxy on this machine calls from here on behalf of anybody.
-_SPEAKING_FOR_OTHERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_SPEAKING_FOR_OTHERS = ("forwarded", "via", "x-forwarded", "x-real-ip", "x-client-ip", "true-client-ip")
 
 router = APIRouter(tags=["health"])
 
@@ -54,7 +54,7 @@ def _require_reader(request: Request, token: str) -> None:
 
 def _is_from_this_machine(request: Request) -> bool:
     headers: Headers = request.headers
-    if request.client is None or any(name in headers for name in _SPEAKING_FOR_OTHERS):
+    if request.client is None or any(name.startswith(_SPEAKING_FOR_OTHERS) for name in headers):
         return False
     try:
         address = ip_address(request.client.host)
