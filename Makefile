@@ -54,6 +54,7 @@ guards: $(STAMPS)/dev ## Remove each guard from a copy of the tree, and expect a
 
 .PHONY: soak
 soak: $(STAMPS)/dev ## Put a practice under load and faults for five minutes, and judge what is left.
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: fuzz

@@ -4,15 +4,16 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from httpx import Response
+from httpx import AsyncClient, Response
 from sqlalchemy import make_url
 
+from clarity.domain.patients import Patient
 from clarity.domain.records import Resource
 from clarity.persistence import engine
 from clarity.persistence.engine import EngineOptions, unpooled
@@ -22,7 +23,7 @@ from tests.api.house import LABELS, ROLES, SSN, Caller, House, furnished
 from tests.api.test_operations import OPERATIONS, Documented, Operation, documented
 from tests.builders import a_patient
 from tests.practice import Practice, sql_practice
-from tests.servers import opened
+from tests.servers import PostgresDatabases, PostgresServer, opened, postgres_files
 
 NOTES = "Sleeps badly since October."
 # The trail gives up within this, and so does what waits for a table or for the file.
@@ -215,16 +216,50 @@ async def recovered(ask: Callable[[], Awaitable[Response]]) -> None:
 # A disk that is full
 
 
+@contextmanager
+def disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """Let a folder have room for so much and no more."""
+    folder.mkdir()
+    mounting = ("/bin/mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", folder)
+    if subprocess.run(mounting, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(("/bin/umount", folder), check=True)
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """Leave no room on a small disk meanwhile."""
+    filler = folder / "filler"
+    with suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(bytes(1 << 20))
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Return a folder with room for four megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounting = ("/bin/mount", "-t", "tmpfs", "-o", "size=4m", "none", folder)
-    if subprocess.run(mounting, stderr=subprocess.DEVNULL, check=False).returncode:
-        pytest.skip("mounting a small disk is not permitted here")
-    yield folder
-    subprocess.run(("/bin/umount", folder), check=True)
+    with disk(tmp_path / "disk", 4) as folder:
+        yield folder
+
+
+@pytest.fixture
+def postgres_on_a_small_disk() -> Iterator[PostgresServer]:
+    """Return a server whose databases have 200 megabytes, in the folder `disk` of its own."""
+    with postgres_files({"fsync": "on"}) as server, disk(server.folder / "disk", 200) as folder:
+        subprocess.run(("/bin/mv", server.data, folder / "data"), check=True)
+        server.data.symlink_to(folder / "data")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 async def test_nothing_leaves_while_the_disk_is_full(small_disk: Path, sqlite_template: Path, keyring: Keyring) -> None:
@@ -236,18 +271,48 @@ async def test_nothing_leaves_while_the_disk_is_full(small_disk: Path, sqlite_te
     ):
         ada = await practice.stored(a_patient(notes=NOTES))
         desk = await clinic.front_desk()
-        full = small_disk / "filler"
-        with suppress(OSError):
-            full.write_bytes(bytes(8 << 20))
-        answers = [await desk.get(f"/patients/{ada.id}") for _ in range(2)]
-        # What is in the log of the database already has its place; a change needs more than that.
-        changes = [await desk.patch(f"/patients/{ada.id}", json={"gender": "other"}, headers=seen(1)) for _ in range(2)]
-        full.unlink()
+        with filled(small_disk):
+            answers = [await desk.get(f"/patients/{ada.id}") for _ in range(2)]
+            # What is in the log of the database already has its place; a change needs more than that.
+            changes = [await changed(desk, ada) for _ in range(2)]
         for answer in (*answers, *changes):
             assert answer.status_code == 503 or await _told(practice, answer)
             assert answer.status_code == 503 or answer is not changes[-1]
         assert 503 in {answer.status_code for answer in (*answers, *changes)}
         await recovered(lambda: desk.get(f"/patients/{ada.id}"))
+
+
+@pytest.mark.soak
+async def test_nothing_leaves_while_the_disk_of_the_server_is_full(
+    postgres_on_a_small_disk: PostgresServer, keyring: Keyring
+) -> None:
+    server = postgres_on_a_small_disk
+    databases = PostgresDatabases(server.options, "wal_log")
+    await databases.prepare()
+    async with (
+        opened(databases.application_of(await databases.create())) as database,
+        sql_practice(database, keyring, timeout_seconds=2 * _SECONDS) as practice,
+        opened_clinic(practice, keyring) as clinic,
+    ):
+        ada = await practice.stored(a_patient(notes=NOTES))
+        desk = await clinic.front_desk()
+        shown: list[Response] = []
+        with filled(server.folder / "disk"):
+            # What tables and log have room for already is still taken.
+            while (answer := await desk.get(f"/patients/{ada.id}")).status_code == 200 and len(shown) < 2_000:
+                shown.append(answer)
+            assert (answer.status_code, NOTES in answer.text) == (503, False)
+            assert (await changed(desk, ada)).status_code == 503
+        server.stop()  # if it has not given up itself
+        server.start()
+        await recovered(lambda: desk.get(f"/patients/{ada.id}"))
+        for answer in shown:
+            assert await _told(practice, answer)
+        assert (await changed(desk, ada)).status_code == 200
+
+
+async def changed(desk: AsyncClient, patient: Patient) -> Response:
+    return await desk.patch(f"/patients/{patient.id}", json={"gender": "other"}, headers=seen(1))
 
 
 async def _told(practice: Practice, answer: Response) -> bool:
