@@ -43,7 +43,8 @@ class MemoryTrailReader:
     def _records_of(self, patient: PatientId) -> frozenset[UUID]:
         glasses = {one.id for one in self.tables.broken_glass.values() if one.patient == patient}
         reviews = {one.id for one in self.tables.duplicates.values() if patient in {one.patient, one.other}}
-        return frozenset({patient, *glasses, *reviews})
+        disclosures = {one.id for one in self.tables.disclosures.values() if one.patient == patient}
+        return frozenset({patient, *glasses, *reviews, *disclosures})
 
 
 def _meets(event: AuditEvent, query: TrailQuery, records: frozenset[UUID]) -> bool:

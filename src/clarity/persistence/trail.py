@@ -7,7 +7,7 @@ from operator import ge, gt, le, lt
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, and_, literal, or_, select, text, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.ports import TrailCount, TrailPage
@@ -67,8 +67,8 @@ class _Stretch:
     leading: bool = False
     where: tuple[Any, ...] = ()
     """What else the index is confined to."""
-    record: UUID | None = None
-    """The record that these events are said to name among several."""
+    records: frozenset[UUID] = frozenset()
+    """The records of which these events are said to name one among several."""
 
     def places(self, query: TrailQuery, after: TrailPlace | None) -> Select[Any]:
         """Select the places of these events in order, those behind `after`."""
@@ -124,12 +124,12 @@ class SqlTrailReader:
 
     async def find_page(self, query: TrailQuery, *, after: TrailPlace | None, at_most: int) -> TrailPage:
         """Return at most `at_most` events that meet `query`, those behind `after`."""
-        rows: dict[UUID, tuple[Any, UUID | None]] = {}
+        rows: dict[UUID, tuple[Any, frozenset[UUID]]] = {}
         horizon: TrailPlace | None = None
         for stretch in await self._stretches(query):
             statement = stretch.found(query, after, at_most + 1, _COLUMNS)
             found = (await self.session.execute(statement)).all()
-            rows |= {row.place_id: (row, stretch.record) for row in found}
+            rows |= {row.place_id: (row, stretch.records) for row in found}
             if stretch.rest and len(found) <= at_most:
                 horizon = _nearest(query, horizon, await self._end_of(stretch, query, after))
         entries = list(self._entries(query, rows.values(), horizon))
@@ -157,22 +157,22 @@ class SqlTrailReader:
         return None if row is None else TrailPlace(row.at, EventId(row.id))
 
     def _entries(
-        self, query: TrailQuery, rows: Iterable[tuple[Any, UUID | None]], horizon: TrailPlace | None
+        self, query: TrailQuery, rows: Iterable[tuple[Any, frozenset[UUID]]], horizon: TrailPlace | None
     ) -> Iterator[TrailEntry]:
         """Yield what was found in order, as far as every stretch was looked at."""
         in_order = sorted(rows, key=lambda one: (one[0].place_at, one[0].place_id), reverse=not query.oldest_first)
-        for row, record in in_order:
+        for row, records in in_order:
             place = TrailPlace(row.place_at, EventId(row.place_id))
             if horizon is None or _nearest(query, horizon, place) == place:
-                yield self._entry(place, row, record)
+                yield self._entry(place, row, records)
 
-    def _entry(self, place: TrailPlace, row: Any, record: UUID | None) -> TrailEntry:
+    def _entry(self, place: TrailPlace, row: Any, records: frozenset[UUID]) -> TrailEntry:
         entry, genuine = (None, False) if row.id is None else self.examine(row.encoded, row.leaf, row.mac)
         if entry is None:
             return TrailEntry(place=place, event=None, verified=False)
         repeated = all(getattr(row, name) == value for name, value in event_values(entry).items())
         # What names a record among several stands in a table of its own, and has to be what the event says.
-        named = record is None or (record in entry.event.ids and entry.event.at == place.at)
+        named = not records or (not records.isdisjoint(entry.event.ids) and entry.event.at == place.at)
         return TrailEntry(place=place, event=entry.event, verified=genuine and repeated and named)
 
     async def _stretches(self, query: TrailQuery) -> list[_Stretch]:
@@ -184,10 +184,10 @@ class SqlTrailReader:
         if query.patient is not None:
             del rest["patient"]
             others = tuple(rest.values())
-            records = [query.patient, *await self._records_of(query.patient)]
             return [
                 self._of_events(others, key=_EVENTS.patient_id, value=query.patient),
-                *(self._of_subjects(one, others) for one in records),
+                self._of_subjects(query.patient, others),
+                *self._of_records(await self._records_of(query.patient), others),
             ]
         if query.request is not None:
             del rest["request"]
@@ -221,21 +221,32 @@ class SqlTrailReader:
             leading=self._leads,
             key=rows.record_id,
             value=record,
-            record=record,
+            records=frozenset({record}),
         )
+
+    def _of_records(self, records: frozenset[UUID], rest: tuple[ColumnElement[bool], ...]) -> Iterator[_Stretch]:
+        """Yield the events that name any of some records: in one statement, though no index has them in order.
+
+        The lists of review queues that named one are few. An OFFSET keeps PostgreSQL from walking the whole trail by
+        time for want of that order.
+        """
+        if records:
+            rows = AuditSubjectRow
+            named = select(rows.at, rows.event_id).where(rows.record_id.in_(records)).distinct().offset(0).subquery()
+            yield _Stretch(at=named.c.at, id=named.c.event_id, rest=rest, records=records)
 
     @property
     def _leads(self) -> bool:
         return self.session.get_bind().dialect.name == "postgresql"
 
-    async def _records_of(self, patient: PatientId) -> list[UUID]:
+    async def _records_of(self, patient: PatientId) -> frozenset[UUID]:
         """Return the records of a patient that lists name by ids of their own, and not by the patient's."""
         tables = (
             select(BreakGlassRow.id).where(BreakGlassRow.patient_id == patient),
             select(DisclosureRow.id).where(DisclosureRow.patient_id == patient),
             select(DuplicateRow.id).where(or_(DuplicateRow.patient_id == patient, DuplicateRow.other_id == patient)),
         )
-        return [one for table in tables for one in await self.session.scalars(table)]
+        return frozenset(await self.session.scalars(union_all(*tables)))
 
 
 def _conditions(query: TrailQuery) -> dict[str, ColumnElement[bool]]:
