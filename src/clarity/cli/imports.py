@@ -55,7 +55,7 @@ def import_(
     from clarity.bootstrap import operator
     from clarity.upkeep import fhir_inputs
 
-    settings = read_settings()
+    settings = read_settings().unhurried()  # a bundle comes in whole, however large it is
 
     async def run(services: Services) -> ImportReport:
         inputs = fhir_inputs(paths, source=source, strict=strict)

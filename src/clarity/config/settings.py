@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -283,6 +283,10 @@ class Settings(BaseSettings):
     def origins(self) -> tuple[str, ...]:
         """The origins whose pages may call the service."""
         return callers.cors_origins(self.cors_origins or "")
+
+    def unhurried(self) -> Self:
+        """Return these settings for a command that may take as long as it needs, as nobody's request waits for it."""
+        return self.model_copy(update={"db_transaction_timeout_ms": 0, "db_long_transaction_ms": 0})
 
     def check_start(self, found: Sequence[str] = ()) -> None:
         """Refuse to start with `Misconfigured` that names every problem and what to do about it.

@@ -3,12 +3,17 @@
 import json
 import re
 
+import pytest
+
 from clarity.cli.endings import Status
 from tests.bundles import a_bundle, a_fhir_patient
 from tests.shells import Terminal
 
 
-def test_counts_are_printed_and_again_everything_was_here(empty_practice: Terminal) -> None:
+def test_counts_are_printed_and_again_everything_was_here(
+    empty_practice: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_TRANSACTION_TIMEOUT_MS", "1")  # which is for requests, and not for bundles of any size
     folder = empty_practice.folder / "in"
     folder.mkdir()
     (folder / "ada_lovelace.json").write_text(json.dumps(a_bundle(a_fhir_patient("p1"))))
