@@ -355,6 +355,21 @@ async def test_every_officer_is_told_once_a_day_however_many_servers_there_are(
     assert await reports.make_due() is not None
 
 
+async def test_days_on_which_no_server_was_up_to_report_are_caught_up(
+    practice: Practice, door: FrontDoor, reports: AccessReportService
+) -> None:
+    await looked(practice, await clinician(practice, door), [(await practice.stored(a_patient())).id])
+    async with practice.begin() as work:
+        work.note(Attempt(actor=the_operator(), action=Action.REPORT, at=NOW, resource=Resource.AUDIT_EVENT))
+        # A clock that once was ahead leaves a day that has not been yet.
+        assert await work.access_reports.add(DAY + timedelta(days=300), 0, NOW)
+    for later, days in ((0, (0, None)), (2, (1, 2, None)), (100, (102 - 31,))):
+        practice.clock.at += timedelta(days=later)
+        for day in days:
+            report = await reports.make_due()
+            assert (report and report.day) == (None if day is None else DAY + timedelta(days=day))
+
+
 async def test_there_is_nothing_to_report_on_from_before_the_trail_began(
     door: FrontDoor, reports: AccessReportService
 ) -> None:
@@ -391,7 +406,7 @@ async def test_what_fails_is_logged_and_tried_again(
 
 async def _is_made(practice: Practice) -> bool:
     async with practice.reading() as work:
-        return await work.access_reports.is_made(DAY)
+        return await work.access_reports.last_made(DAY) == DAY
 
 
 async def broke(practice: Practice, account: Account, patient: PatientId, at: datetime) -> BreakGlass:

@@ -48,8 +48,8 @@ class MemoryAccessReportRepository:
         ]
         return sorted(waiting, key=lambda one: (one.opened_at, one.id))[:at_most]
 
-    async def is_made(self, day: date) -> bool:
-        return day in self.tables.access_reports
+    async def last_made(self, until: date) -> date | None:
+        return max((day for day in self.tables.access_reports if day <= until), default=None)
 
     async def add(self, day: date, findings: int, at: datetime) -> bool:
         if day in self.tables.access_reports:

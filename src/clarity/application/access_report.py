@@ -32,6 +32,9 @@ from clarity.domain.unusual_access import (
 _PATIENTS_AT_A_TIME = 500
 _MOST_WAITING = 1_000
 _FIRST_DAY = date(2000, 1, 1)
+_A_DAY = timedelta(days=1)
+# A practice that comes back after longer is not sent a letter for each day of it.
+_CAUGHT_UP = timedelta(days=31)
 _PAUSE_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
@@ -72,13 +75,16 @@ class AccessReportService:
         )
 
     async def make_due(self) -> AccessReport | None:
-        """Make the report of yesterday and tell every compliance officer, unless that was done.
+        """Make the report of yesterday, or of a day before on which no server was up to make it; tell every officer.
 
-        Returns nothing if there was nothing to do: some server made it, or the trail did not exist yet.
+        One day at a time, the oldest first. Returns nothing if there was nothing to do: some server made it, or the
+        trail did not exist yet.
         """
-        day = self._yesterday()
+        yesterday = self._yesterday()
         async with self.reading() as work:
-            if await work.access_reports.is_made(day) or not await work.access_reports.has_begun(self._span(day).end):
+            made = await work.access_reports.last_made(yesterday)
+            day = yesterday if made is None else max(made + _A_DAY, yesterday - _CAUGHT_UP)
+            if day > yesterday or not await work.access_reports.has_begun(self._span(day).end):
                 return None
         report = await self.read(self._watch(RequestId(self.new_id())), day)
         return report if await self._tell(report) else None

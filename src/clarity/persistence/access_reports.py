@@ -157,11 +157,9 @@ class SqlAccessReportRepository:
             for row in await self.session.execute(statement.limit(at_most))
         ]
 
-    async def is_made(self, day: date) -> bool:
-        """Tell whether the report of a day was made."""
-        return (
-            await self.session.execute(select(AccessReportRow.day).where(AccessReportRow.day == day))
-        ).first() is not None
+    async def last_made(self, until: date) -> date | None:
+        """Return the latest day up to `until` whose report was made."""
+        return await self.session.scalar(select(func.max(AccessReportRow.day)).where(AccessReportRow.day <= until))
 
     async def add(self, day: date, findings: int, at: datetime) -> bool:
         """Remember that the report of a day was made, and return whether nobody else did so before."""

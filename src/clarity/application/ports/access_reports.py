@@ -43,8 +43,8 @@ class AccessReportRepository(Protocol):
         """
         ...
 
-    async def is_made(self, day: date) -> bool:
-        """Tell whether the report of a day was made."""
+    async def last_made(self, until: date) -> date | None:
+        """Return the latest day up to `until`, that included, whose report was made."""
         ...
 
     async def add(self, day: date, findings: int, at: datetime) -> bool:
