@@ -693,8 +693,8 @@ REMOVALS = (
         "contract/test_trail.py::test_an_export_has_everything_in_order_and_not_itself",
     ),
     Removal(
-        "No cell of an export is a formula",
-        "application/trail_csv.py",
+        "No cell of a table is a formula",
+        "application/spreadsheets.py",
         'return f"\'{cell}" if cell.startswith(_FORMULA) else cell',
         "return cell",
         "unit/application/test_trail_csv.py::test_a_name_is_never_a_formula",
@@ -2089,13 +2089,6 @@ REMOVALS = (
         "            self.ledger.disclose(Resource.DISCLOSURE, event.id)",
         "            del event",
         "contract/test_disclosures.py::test_exports_are_not_handed_out_unaudited",
-    ),
-    Removal(
-        "No cell of a table is a formula",
-        "printing/accountings.py",
-        'return f"\'{text}" if text.startswith(_FORMULA) else text',
-        "return text",
-        "unit/test_printing.py::test_a_table_has_a_line_for_each_and_no_formula",
     ),
     Removal(
         "What cannot be printed is not left out silently",

@@ -1,11 +1,10 @@
 """The trail as a table that spreadsheets open."""
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from clarity.application.spreadsheets import comma_separated
 from clarity.domain.audit import AuditEvent
 from clarity.domain.patients import PatientField
 from clarity.domain.records import Resource
@@ -35,9 +34,6 @@ COLUMNS = (
 )
 """The header. New columns come behind these."""
 
-# What a spreadsheet would take for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-
 
 @dataclass(frozen=True, slots=True)
 class CsvTrail:
@@ -47,16 +43,11 @@ class CsvTrail:
 
     def head(self) -> bytes:
         """Return the header."""
-        return _rows([COLUMNS])
+        return comma_separated([COLUMNS])
 
     def written(self, lines: Iterable[TrailLine]) -> bytes:
         """Return the rows of some events."""
-        return _rows([harmless(cell) for cell in _cells(line)] for line in lines)
-
-
-def harmless(cell: str) -> str:
-    """Return a cell that a spreadsheet shows and does not carry out."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+        return comma_separated(map(_cells, lines))
 
 
 def fields_of(event: AuditEvent) -> tuple[str, ...]:
@@ -64,12 +55,6 @@ def fields_of(event: AuditEvent) -> tuple[str, ...]:
     if event.resource not in {Resource.PATIENT, Resource.RESEARCH_SUBJECT}:
         return ()
     return tuple(str(bit.name).lower() for bit in PatientField if event.fields & bit)
-
-
-def _rows(rows: Iterable[Iterable[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
 
 
 def _cells(line: TrailLine) -> tuple[str, ...]:

@@ -1,14 +1,12 @@
 """Accountings of disclosures: as a document for the patient, and as a table."""
 
-import csv
 from dataclasses import dataclass, field
-from io import StringIO
 from threading import Lock
 
+from clarity.application.spreadsheets import comma_separated
 from clarity.domain.disclosures import Accounting, Disclosure
 
 COLUMNS = ("date", "last_date", "frequency", "number", "recipient", "address", "description", "purpose", "request")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +26,7 @@ class PaperPress:
 
     def csv(self, accounting: Accounting) -> bytes:
         """Return a table with one line for each disclosure."""
-        written = StringIO(newline="")
-        lines = csv.writer(written, lineterminator="\r\n")
-        lines.writerow(COLUMNS)
-        lines.writerows([_cell(value) for value in _line(one)] for one in accounting.disclosures)
-        return written.getvalue().encode()
+        return comma_separated([COLUMNS, *map(_line, accounting.disclosures)])
 
 
 def _line(one: Disclosure) -> tuple[str, ...]:
@@ -48,8 +42,3 @@ def _line(one: Disclosure) -> tuple[str, ...]:
         one.purpose,
         one.request,
     )
-
-
-def _cell(text: str) -> str:
-    """Return `text` so that no program takes it for a formula: behind an apostrophe, which says that it is text."""
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -34,7 +34,7 @@ def test_a_row_says_who_did_what_to_whose_record() -> None:
     assert fields_of(replace(event, resource=Resource.CONSENT)) == ()
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"])
 def test_a_name_is_never_a_formula(name: str) -> None:
     assert row_of(an_event(), name)["actor_name"] == f"'{name}"
 
