@@ -1,8 +1,6 @@
 """`clarity audit`: who did what to whose record, for those who answer for it."""
 
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from enum import IntEnum
@@ -17,20 +15,19 @@ from clarity.application.pages import MAX_PAGE, Page
 from clarity.application.services import Services
 from clarity.application.trail import ExportPiece
 from clarity.cli.audit_tables import plain_line, trail_table
+from clarity.cli.files import appearing
 from clarity.cli.identity import AsEmail, Caller, Code, PasswordFromStdin, Token, as_caller_or_operator, caller
 from clarity.cli.practice import read_settings
 from clarity.cli.rendering import as_json
 from clarity.cli.terminal import Progress, note, progress, results
 from clarity.domain.access import Action, Actor
 from clarity.domain.audit import Outcome
-from clarity.domain.errors import Conflict, Invalid, NotFound
+from clarity.domain.errors import Invalid, NotFound
 from clarity.domain.ids import PatientId, RequestId
 from clarity.domain.records import Resource
 from clarity.domain.trail import ExportFormat, TrailLine, TrailQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from clarity.upkeep import Settings
 
 app = typer.Typer(
@@ -265,7 +262,7 @@ def export(
 
     async def write(services: Services, actor: Actor) -> int:
         asked = await _asked(services, actor, query, account)
-        with _appearing(output) as file, progress("Exporting") as told:
+        with appearing(output) as file, progress("Exporting") as told:
             return await _written(services.trail.export(actor, asked, form), file, told)
 
     events = as_caller_or_operator(settings, who, write)
@@ -369,31 +366,3 @@ async def _written(pieces: AsyncIterator[ExportPiece], file: BinaryIO, told: Pro
         events = piece.events
         told(events, 0)
     return events
-
-
-@contextmanager
-def _appearing(path: Path) -> "Iterator[BinaryIO]":
-    """Write a file that has its name only when it is whole, and replaces none. Raises `Conflict`, `Invalid`."""
-    part = path.with_name(f"{path.name}.part")
-    _require_free(path)
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        raise Conflict(f"{part} is there: another export runs, or one was interrupted; then remove it") from None
-    except OSError as exc:
-        raise Invalid("output", f"cannot be written: {exc.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _require_free(path)
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _require_free(path: Path) -> None:
-    if path.exists():
-        raise Conflict(f"{path} is there already, and is not overwritten")

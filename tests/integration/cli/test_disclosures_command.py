@@ -3,12 +3,13 @@
 import json
 import re
 import stat
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
 
 from clarity.cli.endings import Status
-from clarity.cli.files import leave, require_free
+from clarity.cli.files import appearing, leave, require_free
 from clarity.domain.errors import Conflict, Invalid
 from tests.shells import Ran, Terminal, is_one_line
 
@@ -108,3 +109,21 @@ def test_a_file_is_for_its_owner_alone_and_takes_nobodys_place(tmp_path: Path) -
     assert path.read_bytes() == b"first"
     with pytest.raises(Invalid):
         leave(tmp_path / "nowhere" / "accounting.csv", b"")
+
+
+def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path, part = tmp_path / "trail.csv", tmp_path / "trail.csv.part"
+    with appearing(path) as file:
+        file.write(b"at,event")
+        assert (stat.S_IMODE(part.stat().st_mode), path.exists()) == (0o600, False)
+    assert (path.read_bytes(), part.exists()) == (b"at,event", False)
+    for interrupted, raised in ((KeyboardInterrupt(), KeyboardInterrupt), (OSError(ENOSPC, "No space left"), Invalid)):
+        with pytest.raises(raised), appearing(tmp_path / "other.csv"):
+            raise interrupted
+    with pytest.raises(Conflict), appearing(tmp_path / "late.csv"):
+        leave(tmp_path / "late.csv", b"somebody else was faster")
+    part.touch()
+    path.unlink()
+    with pytest.raises(Conflict), appearing(path):
+        pytest.fail("another export runs")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["late.csv", "trail.csv.part"]
