@@ -309,6 +309,15 @@ async def test_what_is_wrong_with_a_request_is_no_answer_to_the_one_before(house
     assert await house.said(before + POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n") == b""
 
 
+async def test_who_leaves_is_gone_for_the_request_that_is_worked_on(house: House) -> None:
+    async with house.client() as (reader, writer):
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n" + GET + b"\r\n")
+        await reader.readuntil(b"first")
+    async with asyncio.timeout(_SECONDS):
+        while house.server.server_state.tasks:
+            await asyncio.sleep(0.005)
+
+
 async def test_a_server_that_stops_goes_on_for_a_while_and_says_so() -> None:
     async with a_server(drain_seconds=0.4) as house, house.client() as (idle, asked), house.client() as (slow, waits):
         asked.write(GET + b"\r\n")

@@ -13,8 +13,9 @@ from uuid import UUID
 
 import httptools
 from starlette.exceptions import HTTPException
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from clarity.api import logs
@@ -102,6 +103,7 @@ class Connection(HttpToolsProtocol):
         self._ended = False
         self._begun = False
         self._sheds = False
+        self._working: RequestResponseCycle | None = None
 
     @property
     def _answers(self) -> bool:
@@ -118,8 +120,11 @@ class Connection(HttpToolsProtocol):
         self._crowd.idle[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection, and tell the request that is worked on, which need not be the last that came."""
         self._crowd.idle.pop(self, None)
+        if self._working is not None:
+            self._working.disconnected = True
+            self._working.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -195,6 +200,10 @@ class Connection(HttpToolsProtocol):
         self._reads_head = True
         self._head_bytes = 0
         self._since = monotonic()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._working = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Wait for the client again."""
