@@ -142,7 +142,14 @@ async def test_only_our_names_are_answered(keyring: Keyring) -> None:
         nobody = clinic.caller()
         for host in ("clinic.test", "CLINIC.test:8000", "[::1]:8000"):
             assert (await nobody.get("/me", headers={"Host": host})).status_code == 401, host
-        for host in ("evil.test", "clinic.test.evil.test", "clinic.test@evil.test", ""):
+        for host in (
+            "evil.test",
+            "clinic.test.evil.test",
+            "clinic.test@evil.test",
+            "clinic.test:80@evil.test",
+            "[::1]evil.test",
+            "",
+        ):
             refused = await nobody.get("/me", headers={"Host": host})
             assert (refused.status_code, code(refused)) == (421, "misdirected"), host
         assert (await nobody.get("http://clinic.test/health", headers={"Host": "10.0.0.1:8000"})).status_code == 200

@@ -1,5 +1,6 @@
 """Who a request comes from, and which name it was sent to: what proxies say of it counts if they are trusted."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -11,6 +12,7 @@ from clarity.api.overload import PROBES
 Network = IPv4Network | IPv6Network
 Headers = Sequence[tuple[bytes, bytes]]
 
+_WITH_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*):[0-9]{0,5}", re.ASCII)
 
 BY_PROXY = "by_proxy"
 """The key in a request's state that says that a trusted proxy brought it."""
@@ -104,6 +106,5 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _without_port(text: str) -> str:
-    if text.startswith("["):
-        return text.partition("]")[0] + "]"
-    return text.partition(":")[0] if text.count(":") == 1 else text
+    found = _WITH_PORT.fullmatch(text)
+    return found[1] if found else text
