@@ -1,7 +1,7 @@
 """Disclosures outside the practice, their accounting, and what the trail says of both, on each kind of storage."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -36,7 +36,7 @@ from clarity.domain.errors import (
     StaleWrite,
     UnauditedAccess,
 )
-from clarity.domain.ids import DisclosureId, EventId, PatientId
+from clarity.domain.ids import DisclosureId, EventId, PatientId, RequestId
 from clarity.domain.patients import Patient
 from clarity.domain.records import Label, Resource
 from clarity.persistence.audit import AuditEventRow
@@ -330,6 +330,17 @@ async def test_an_export_is_accounted_for_by_its_disclosure_or_by_a_reason(regis
     await register.service.mark_mistaken(register.officer, ada, sent.id, "Not sent.", version=1)
     assert await register.unaccounted() == [of_ada, of_both, of_all]
     assert await register.unfounded() == []
+
+
+async def test_a_reason_holds_for_every_piece_of_an_export_and_for_no_other(register: Register) -> None:
+    pieces, patient = [await register.exported(new_id()) for _ in range(3)], register.patient.id
+    of_ada, other = await register.exported(patient=patient), replace(register.officer, request=RequestId(new_id()))
+    register.officer, asked = other, register.officer
+    another = await register.exported(new_id())
+    given = await register.service.explain(asked, pieces[1], Exemption.WITHIN_PRACTICE)
+    assert given.event == pieces[1]
+    assert (await register.last_event()).ids == tuple(pieces)
+    assert await register.unaccounted() == [of_ada, another]
 
 
 async def test_only_an_export_that_succeeded_is_explained(register: Register) -> None:

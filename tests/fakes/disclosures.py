@@ -134,16 +134,17 @@ class MemoryDisclosureRepository:
                 found.append(Unfounded(disclosure, event, patient, held.patient if held else None))
         return found, claims[at_most - 1][:2] if len(claims) >= at_most else None
 
-    async def export(self, event: EventId) -> AuditEvent:
+    async def events_of_export(self, event: EventId) -> list[EventId]:
         found = self._event(event)
         if found is None or not _is_export(found):
             raise NotFound
-        return found
+        return [one.id for one in self.events() if _is_export(one) and _export_of(one) == _export_of(found)]
 
-    async def explain(self, reason: ExportReason) -> None:
+    async def explain(self, reasons: Sequence[ExportReason]) -> None:
         self.ledger.stamp()
-        self.tables.export_reasons.append(reason)
-        self.ledger.change(Resource.DISCLOSURE, reason.event)
+        for one in reasons:
+            self.tables.export_reasons.append(one)
+            self.ledger.change(Resource.DISCLOSURE, one.event)
 
     def _of(self, patients: Sequence[PatientId]) -> list[Disclosure]:
         return [one for one in self.tables.disclosures.values() if one.patient in patients]
@@ -162,6 +163,10 @@ class MemoryDisclosureRepository:
 
     def _disclosed_by(self, event: AuditEvent) -> frozenset[PatientId]:
         return frozenset(one.patient for one in self._standing() if event.id in one.events)
+
+
+def _export_of(event: AuditEvent) -> tuple[object, ...]:
+    return event.request, event.actor, event.resource, event.patient
 
 
 def _is_export(event: AuditEvent) -> bool:

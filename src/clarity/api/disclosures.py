@@ -345,6 +345,16 @@ class AccountingFormat(StrEnum):
     PDF = "pdf"
 
 
+class AccountingQuery(Wire):
+    """Which time is accounted for, and as what. A period that is misspelt is refused: another would look the same."""
+
+    model_config = ConfigDict(strict=False, extra="forbid")
+
+    since: Day | None = Field(None, alias="from", description="The first day; six years before today if absent.")
+    until: Day | None = Field(None, description="The last day; today if absent.")
+    wanted: AccountingFormat | None = Field(None, alias="format", description="Takes the place of `Accept`.")
+
+
 _MEDIA_TYPES = {
     AccountingFormat.JSON: JSON,
     AccountingFormat.CSV: "text/csv",
@@ -450,13 +460,7 @@ async def account_for_disclosures(
     patient_id: PatientId,
     actor: CurrentActor,
     disclosures: Disclosures,
-    since: Annotated[
-        Day | None, Query(alias="from", description="The first day; six years before today if absent.")
-    ] = None,
-    until: Annotated[Day | None, Query(description="The last day; today if absent.")] = None,
-    wanted: Annotated[
-        AccountingFormat | None, Query(alias="format", description="Takes the place of `Accept`.")
-    ] = None,
+    query: Annotated[AccountingQuery, Query()],
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> AccountingOut | Response:
     """Give the accounting of disclosures (45 CFR 164.528), to the patient or for them by a compliance officer.
@@ -464,8 +468,8 @@ async def account_for_disclosures(
     What is exempt, suspended or mistaken is not in it, and it does not say whether there is any. As JSON, as a table
     (CSV) or as a document to read (PDF), by `format` or by what `Accept` names.
     """
-    accounting = await disclosures.account_for(actor, patient_id, since=since, until=until)
-    form = wanted or _accepted(accept)
+    accounting = await disclosures.account_for(actor, patient_id, since=query.since, until=query.until)
+    form = query.wanted or _accepted(accept)
     if form is AccountingFormat.JSON:
         return AccountingOut.of(accounting)
     draw = disclosures.press.pdf if form is AccountingFormat.PDF else disclosures.press.csv
@@ -499,7 +503,7 @@ async def list_unfounded_disclosures(
 async def explain_export(
     event_id: EventId, reason: Json[ExportReasonIn], actor: CurrentActor, disclosures: Disclosures
 ) -> ExportReasonOut:
-    """Say why an export is no disclosure to account for. A later reason takes the place of an earlier one."""
+    """Say why an export is no disclosure to account for: all events of its request. A later reason takes its place."""
     return ExportReasonOut.of(await disclosures.explain(actor, event_id, reason.reason))
 
 

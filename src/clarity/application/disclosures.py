@@ -203,14 +203,18 @@ class DisclosureService:
     async def explain(self, actor: Actor, event: EventId, reason: Exemption) -> ExportReason:
         """Say why an export is no disclosure to account for; a later reason takes the place of an earlier one.
 
-        Raises `Forbidden` for whoever does not review disclosures, and `NotFound` if the trail has no such export.
+        It holds for all events of that export, in however many pieces it left. Raises `Forbidden` for whoever does not
+        review disclosures, and `NotFound` if the trail has no such export.
         """
         async with self.begin() as work:
             attempt = admit_new(work, actor, Action.REVIEW, Resource.DISCLOSURE, event, at=self.now())
-            await work.disclosures.export(event)
-            given = ExportReason(id=self.new_id(), event=event, reason=reason, at=attempt.at, by=actor.id)
-            await work.disclosures.explain(given)
-            return given
+            attempt.ids = tuple(await work.disclosures.events_of_export(event))
+            given = {
+                one: ExportReason(id=self.new_id(), event=EventId(one), reason=reason, at=attempt.at, by=actor.id)
+                for one in attempt.ids
+            }
+            await work.disclosures.explain(tuple(given.values()))
+            return given[event]
 
     async def _admitted(
         self, work: Work, actor: Actor, action: Action, patient: PatientId

@@ -81,12 +81,16 @@ class DisclosureRepository(Protocol):
         """Return what disclosures claim of the trail and it does not say, and where to go on, as above."""
         ...
 
-    async def export(self, event: EventId) -> AuditEvent:
-        """Return the event of an export that succeeded. Raises `NotFound` if the trail has none."""
+    async def events_of_export(self, event: EventId) -> list[EventId]:
+        """Return all events of an export of which one is `event`: a large one is told of in pieces.
+
+        That is those of one request about the same patient, or about no one in particular, that succeeded. Raises
+        `NotFound` if the trail has no such event.
+        """
         ...
 
-    async def explain(self, reason: ExportReason) -> None:
-        """Keep why an export is no disclosure to account for. What was said before stays beside it."""
+    async def explain(self, reasons: Sequence[ExportReason]) -> None:
+        """Keep why exports are no disclosures to account for. What was said before stays beside it."""
         ...
 
 

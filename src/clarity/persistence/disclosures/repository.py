@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from clarity.application.admission import Admitted
 from clarity.domain.access import Action
@@ -220,26 +221,37 @@ class SqlDisclosureRepository:
         last = (claims[-1].disclosure_id, claims[-1].event_id) if len(claims) == at_most else None
         return found, last
 
-    async def export(self, event: EventId) -> AuditEvent:
-        """Return the event of an export that succeeded."""
-        encoded = await self.session.scalar(select(AuditEventRow.encoded).where(AuditEventRow.id == event, _exported()))
-        if encoded is None:
-            raise NotFound
-        return self.decode(encoded)
-
-    async def explain(self, reason: ExportReason) -> None:
-        """Keep why an export is no disclosure to account for."""
-        stamp = self.ledger.stamp()
-        await self.session.execute(
-            insert(ExportReasonRow).values(
-                id=reason.id,
-                event_id=reason.event,
-                reason=reason.reason.number,
-                created_at=stamp.at,
-                created_by=stamp.by,
-            )
+    async def events_of_export(self, event: EventId) -> list[EventId]:
+        """Return all events of an export of which one is `event`."""
+        rows, one = AuditEventRow, aliased(AuditEventRow)
+        same = and_(
+            rows.request_id == one.request_id,
+            rows.actor_id == one.actor_id,
+            rows.resource == one.resource,
+            rows.patient_id.is_not_distinct_from(one.patient_id),
         )
-        self.ledger.change(Resource.DISCLOSURE, reason.event)
+        statement = select(rows.id).join(one, same).where(one.id == event, _exported()).order_by(rows.id)
+        found = (await self.session.scalars(statement)).all()
+        if event not in found:
+            raise NotFound
+        return [EventId(each) for each in found]
+
+    async def explain(self, reasons: Sequence[ExportReason]) -> None:
+        """Keep why exports are no disclosures to account for."""
+        stamp = self.ledger.stamp()
+        values = [
+            {
+                "id": one.id,
+                "event_id": one.event,
+                "reason": one.reason.number,
+                "created_at": stamp.at,
+                "created_by": stamp.by,
+            }
+            for one in reasons
+        ]
+        await self.session.execute(insert(ExportReasonRow), values)
+        for one in reasons:
+            self.ledger.change(Resource.DISCLOSURE, one.event)
 
     async def _records(self, statement: Any) -> list[Sealed]:
         """Return what a statement fetches, with the events of each, in two statements however many there are."""
