@@ -67,6 +67,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 def test_every_operation_is_described(document: dict[str, Any]) -> None:
     tags = {tag["name"] for tag in document["tags"]}
+    assert len(tags) == len(document["tags"])
     names = [operation["operationId"] for operation in operations_in(document)]
     assert len(names) == len(set(names)) > 40
     for operation in operations_in(document):

@@ -71,8 +71,6 @@ class Crowd:
     secure: bool
     draining: bool = False
     idle: dict["Connection", None] = field(default_factory=dict)
-    made_place: int = 0
-    refused: int = 0
     shed: int = 0
 
 
@@ -114,7 +112,6 @@ class Connection(HttpToolsProtocol):
         """Take the connection, if there is place or somebody makes some."""
         super().connection_made(cast("Transport", transport))
         if len(self.connections) > self._crowd.most and not self._make_place():
-            self._crowd.refused += 1
             self.refuse(described(Overloaded(2), RequestId(self._crowd.new_id())), "retry-after: 2")
             return
         self._crowd.idle[self] = None
@@ -341,7 +338,6 @@ class Connection(HttpToolsProtocol):
         oldest = next(iter(self._crowd.idle), None)
         if oldest is None:
             return False
-        self._crowd.made_place += 1
         self._crowd.idle.pop(oldest)
         oldest.transport.abort()
         return True
