@@ -50,6 +50,20 @@ def _member(kind: type[Member]) -> Callable[[str], Member]:
     return read
 
 
+def _account(text: str) -> str:
+    """Refuse to take no account, as a variable of a script that was never set, for all of them."""
+    if not text.strip():
+        raise typer.BadParameter("name an account, by its id or e-mail address")
+    return text
+
+
+def _file(text: str) -> Path:
+    """Refuse what other commands take for standard output: the file is whole or not there, and its owner's alone."""
+    if text in {"", "-"}:
+        raise typer.BadParameter("name a file")
+    return Path(text)
+
+
 def _instant(text: str) -> datetime:
     """Read an instant. A day is its first instant in the practice, and so is a time that names no zone."""
     try:
@@ -94,7 +108,13 @@ Request = Annotated[
 ]
 PatientOption = Annotated[UUID | None, typer.Option("--patient", metavar="ID", help="Only what concerns this patient.")]
 AccountOption = Annotated[
-    str, typer.Option("--account", metavar="ACCOUNT", help="Only what this account did, by its id or e-mail address.")
+    str | None,
+    typer.Option(
+        "--account",
+        parser=_account,
+        metavar="ACCOUNT",
+        help="Only what this account did, by its id or e-mail address.",
+    ),
 ]
 Limit = Annotated[int, typer.Option(min=1, help="At most this many.")]
 OldestFirst = Annotated[bool, typer.Option("--oldest-first", help="Begin with the oldest.")]
@@ -111,7 +131,9 @@ clarity audit who-saw 0199a0c2-... --since 2026-03-01 --until 2026-04-01 --outco
 )
 def who_saw(
     *,
-    patient: Annotated[UUID, typer.Argument(help="The id of the patient's record.", show_default=False)],
+    patient: Annotated[
+        UUID, typer.Argument(metavar="PATIENT", help="The id of the patient's record.", show_default=False)
+    ],
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
@@ -138,7 +160,7 @@ def who_saw(
         outcome=outcome,
         oldest_first=oldest_first,
     )
-    _show(settings, who, query, "", limit, as_json_=as_json_)
+    _show(settings, who, query, None, limit, as_json_=as_json_)
 
 
 @app.command(
@@ -151,7 +173,12 @@ clarity audit what-did 0199a0c2-... --outcome refused --since 2026-03-01""",
 )
 def what_did(
     *,
-    account: Annotated[str, typer.Argument(help="The account, by its id or e-mail address.", show_default=False)],
+    account: Annotated[
+        str,
+        typer.Argument(
+            parser=_account, metavar="ACCOUNT", help="The account, by its id or e-mail address.", show_default=False
+        ),
+    ],
     email_of_caller: AsEmail = "",
     token: Token = "",
     password_stdin: PasswordFromStdin = False,
@@ -189,7 +216,7 @@ def list_(
     password_stdin: PasswordFromStdin = False,
     code: Code = "",
     patient: PatientOption = None,
-    account: AccountOption = "",
+    account: AccountOption = None,
     since: Since = None,
     until: Until = None,
     action: Actions = None,
@@ -227,7 +254,10 @@ clarity audit export --format fhir --patient 0199a0c2-... --output trail.ndjson 
 def export(
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write; only its owner may read it.")
+        Path,
+        typer.Option(
+            "--output", "-o", parser=_file, metavar="FILE", help="Where to write; only its owner may read it."
+        ),
     ],
     form: Annotated[
         ExportFormat,
@@ -238,7 +268,7 @@ def export(
     password_stdin: PasswordFromStdin = False,
     code: Code = "",
     patient: PatientOption = None,
-    account: AccountOption = "",
+    account: AccountOption = None,
     since: Since = None,
     until: Until = None,
     action: Actions = None,
@@ -302,9 +332,9 @@ def _placed(instant: datetime | None, zone: ZoneInfo) -> datetime | None:
     return instant.replace(tzinfo=zone) if instant is not None and instant.tzinfo is None else instant
 
 
-async def _asked(services: Services, actor: Actor, query: TrailQuery, account: str) -> TrailQuery:
+async def _asked(services: Services, actor: Actor, query: TrailQuery, account: str | None) -> TrailQuery:
     """Return `query` for one account, which is named by its id or its e-mail address."""
-    if not account:
+    if account is None:
         return query
     try:
         return replace(query, actor=UUID(account))
@@ -319,7 +349,7 @@ async def _asked(services: Services, actor: Actor, query: TrailQuery, account: s
 
 
 def _show(
-    settings: "Settings", who: Caller | None, query: TrailQuery, account: str, limit: int, *, as_json_: bool
+    settings: "Settings", who: Caller | None, query: TrailQuery, account: str | None, limit: int, *, as_json_: bool
 ) -> None:
     async def look(services: Services, actor: Actor) -> Page[TrailLine]:
         return await _pages(services, actor, await _asked(services, actor, query, account), limit)

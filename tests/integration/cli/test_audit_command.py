@@ -47,6 +47,9 @@ def test_who_may_not_and_what_cannot_be_asked(practice: Terminal) -> None:
     assert (refused.status, refused.out) == (Status.NOT_ALLOWED, "")
     for wrong in (
         ("what-did", "Lovelace"),
+        ("what-did", ""),
+        ("list", "--account", ""),
+        ("export", "--output", "-"),
         ("list", "--outcome", "good"),
         ("list", "--since", "yesterday"),
         ("list", "--since", "2026-03-14", "--until", "2026-03-13"),
