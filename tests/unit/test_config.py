@@ -150,6 +150,8 @@ def test_every_mistake_is_named_at_once_and_none_is_repeated(monkeypatch: pytest
     ):
         assert f"{name}: " in said
     assert SECRET not in said
+    # What is computed from the others is no mistake of anybody's.
+    assert not [name for name in ("KEY_STORE", "SECOND_FACTOR", "DRAIN_SECONDS") if f"{name}: " in said]
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__
 

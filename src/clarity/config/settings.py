@@ -368,6 +368,8 @@ def load_settings() -> Settings:
         problems = [
             f"{'.'.join(map(str, error['loc'])).upper()}: {error['msg'].removeprefix('Value error, ')}"
             for error in exc.errors(include_url=False, include_context=False, include_input=False)
+            # What is computed from the others has no value while one of those is wrong, and is itself no mistake.
+            if error["type"] != "default_factory_not_called"
         ]
         raise Misconfigured("; ".join(problems)) from None
     except UnicodeDecodeError:
