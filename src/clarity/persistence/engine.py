@@ -195,6 +195,10 @@ def _postgresql_engine(options: EngineOptions, **pool: Any) -> AsyncEngine:
 _open_connection: Callable[..., Awaitable[Any]] = asyncpg.connect
 
 
+# The driver has no error of its own for it.
+_NO_TLS = "rejected SSL upgrade"
+
+
 async def _connect(*arguments: Any, **options: Any) -> Any:
     """Connect, and tell what an operator has to set right from what may pass."""
     try:
@@ -205,7 +209,9 @@ async def _connect(*arguments: Any, **options: Any) -> Any:
         raise Misconfigured(
             f"the database turns us away ({exc.sqlstate}); check the role, the password and the name in its address"
         ) from None
-    except OSError:  # of a socket, of TLS, of looking up a name
+    except OSError as exc:  # of a socket, of TLS, of looking up a name
+        if _NO_TLS in str(exc):
+            raise Misconfigured("the database speaks no TLS, and its address asks for it") from None
         raise ConnectionError("the database does not answer") from None
 
 
