@@ -129,6 +129,7 @@ async def test_an_accounting_comes_in_the_format_that_is_asked_for(memory_clinic
         ({"from": "yesterday"}, "from"),
         ({"until": str(TODAY + timedelta(days=1))}, "until"),
         ({"from": "2026-03-14", "until": "2026-03-13"}, "until"),
+        ({"since": "2026-03-13"}, "query"),
     ],
 )
 async def test_a_period_that_is_none_is_refused_by_its_field(
