@@ -141,8 +141,8 @@ class Suspension(Confidential):
         """Raise `Invalid` naming the first field that breaks a rule."""
         require_text("stated_by", self.stated_by)
         allow_text("document", self.document)
-        if not self.oral:
-            require_text("document", self.document)
+        if not (self.oral or self.document.strip()):
+            raise Invalid("document", "name the written statement and where it is kept, or say that it was oral")
         if self.until < self.stated_on:
             raise Invalid("until", "must not be before stated_on")
         if self.oral and self.until > self.stated_on + timedelta(days=ORAL_SUSPENSION_DAYS):
