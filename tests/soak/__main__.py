@@ -146,7 +146,7 @@ def _report(history: list[Attempt], done: Counter[str], found: list[str]) -> Non
     for row in [*sorted({attempt.kind for attempt in history}), "together"]:
         print(f"  {row:14}" + "".join(f"{ends[row, end]:8,}" for end in End))
     codes = Counter(attempt.code or str(attempt.status or "not sent") for attempt in history if attempt.end is End.FAIL)
-    print("  failures: " + ", ".join(f"{count:,} {code}" for code, count in codes.most_common()))
+    print("  failures: " + (", ".join(f"{count:,} {code}" for code, count in codes.most_common()) or "none"))
     print(f"  {done.total()} faults: " + ", ".join(f"{count} {name}" for name, count in sorted(done.items())))
     for objection in found[:_SHOWN]:
         print(f"  NOT AS IT MUST BE: {objection}")
