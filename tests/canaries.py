@@ -25,15 +25,15 @@ _LEAST_BYTES = 6
 
 def spellings(text: str) -> set[bytes]:
     """Return the bytes by which `text` would be recognised: UTF-8, UTF-16, JSON's escapes, hexadecimal, base64."""
-    plain = text.encode()
+    plain = text.encode(errors="surrogatepass")
     escaped = json.dumps(text)[1:-1].encode()
     found = {
         plain,
         escaped,
         text.encode("utf-16-le"),
         plain.hex().encode(),
-        text.upper().encode(),
-        text.lower().encode(),
+        text.upper().encode(errors="surrogatepass"),
+        text.lower().encode(errors="surrogatepass"),
     }
     found |= {base64.b64encode(b" " * shift + plain)[2 * shift : -4] for shift in range(3)}
     return {spelling for spelling in found if len(spelling) >= _LEAST_BYTES}
@@ -41,7 +41,7 @@ def spellings(text: str) -> set[bytes]:
 
 def hits(needles: Iterable[str], places: Iterable[bytes], *, every_spelling: int = 25) -> set[str]:
     """Return those of `needles` that occur in any of `places`: all of them as UTF-8, the first ones however spelt."""
-    spelt = {needle.encode(): needle for needle in needles}
+    spelt = {needle.encode(errors="surrogatepass"): needle for needle in needles}
     spelt |= {spelling: needle for needle in sorted(needles)[:every_spelling] for spelling in spellings(needle)}
     return {needle for place in places for spelling, needle in spelt.items() if spelling in place}
 
@@ -59,7 +59,7 @@ def contents(*roots: Path) -> Iterator[bytes]:
 def hits_in_files(needles: Iterable[str], *roots: Path) -> set[str]:
     """Return those of `needles` that stand as UTF-8 in a file below `roots`, of a server that may be running still."""
     found = set()
-    wanted = {needle: needle.encode() for needle in needles}
+    wanted = {needle: needle.encode(errors="surrogatepass") for needle in needles}
     for path in (path for root in roots for path in root.rglob("*")):
         with suppress(OSError):  # sockets, and what the server just removed
             data = path.read_bytes() if path.is_file() else b""

@@ -97,5 +97,5 @@ async def test_an_account_shows_its_links_and_what_its_role_may_do(clinic: Clini
     assert "notes" in change["fields"]
     assert "label" not in change["fields"]
     of_patients = {right["action"] for right in owner["rights"] if right["resource"] == "patient"}
-    assert of_patients == {"view", "list", "search"}
+    assert of_patients == {"view", "list", "search", "account_for"}
     assert {right["action"] for right in administrator["rights"] if right["resource"] == "patient"} == {"delete"}

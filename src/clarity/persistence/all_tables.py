@@ -23,12 +23,13 @@ from clarity.persistence.tables import Base
 
 # Nothing that an event once said is ever changed.
 APPEND_ONLY = (AuditEventRow, AuditSubjectRow)
+# In the order in which writers take them: a migration that takes them in another waits for who waits for it.
 TABLES: tuple[type[Base], ...] = (
+    RecordVersionRow,
+    DataKeyRow,
     PatientRow,
     PatientIdentifierRow,
     CareTeamRow,
-    RecordVersionRow,
-    DataKeyRow,
     PractitionerRow,
     PractitionerIdentifierRow,
     AccountRow,

@@ -3,9 +3,10 @@
 from typing import Any
 
 from alembic import context
+from sqlalchemy import inspect
 
 from clarity.domain.errors import StorageFailed
-from clarity.persistence.all_tables import metadata
+from clarity.persistence.all_tables import TABLES, metadata
 from clarity.persistence.roles import grants_sql
 from clarity.persistence.trail_guard import MIGRATING, install_sql, remove_sql
 
@@ -20,6 +21,13 @@ options: dict[str, Any] = (
 context.configure(target_metadata=metadata(), render_as_batch=True, transactional_ddl=True, **options)
 
 
+def _hold_writers() -> None:
+    """Let no writer begin until the migration ends: those of a server that serves would each win a deadlock over it."""
+    there = set(inspect(context.get_bind()).get_table_names())
+    if held := [rows.__tablename__ for rows in TABLES if rows.__tablename__ in there]:
+        context.execute(f"LOCK TABLE {', '.join(held)} IN SHARE ROW EXCLUSIVE MODE")
+
+
 def _ended_at_head() -> bool:
     """Tell whether the tables are those that the code knows, so that it can say which of them hold what."""
     if context.is_offline_mode():
@@ -30,6 +38,8 @@ def _ended_at_head() -> bool:
 with context.begin_transaction():
     if context.get_context().dialect.name == "postgresql":
         context.execute(MIGRATING)
+        if not context.is_offline_mode():
+            _hold_writers()
     context.run_migrations()
     if context.get_context().dialect.name == "postgresql":
         if _ended_at_head():
