@@ -30,7 +30,7 @@ def spellings(text: str) -> set[bytes]:
     found = {
         plain,
         escaped,
-        text.encode("utf-16-le"),
+        text.encode("utf-16-le", errors="surrogatepass"),
         plain.hex().encode(),
         text.upper().encode(errors="surrogatepass"),
         text.lower().encode(errors="surrogatepass"),

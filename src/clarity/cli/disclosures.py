@@ -417,8 +417,10 @@ def reconcile(
     if claims:
         results().print(unfounded_table(claims))
         note("These name events that are not in the trail, did not succeed, or are about others: look what happened.")
-    if not exports and not claims:
-        note("Every export is accounted for, and the trail has what disclosures say.")
+    if not exports:
+        note("Every export is accounted for.")
+    if not claims:
+        note("The trail has every event that a disclosure names.")
     if more:
         note("There is more; --limit shows it.")
 

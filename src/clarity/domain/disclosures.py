@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 from uuid import UUID
 
+from clarity.domain.access import Action
 from clarity.domain.audit import AuditEvent
 from clarity.domain.errors import Conflict, Invalid
 from clarity.domain.ids import DisclosureId, EventId, PatientId
@@ -344,11 +345,14 @@ def chronologically(disclosure: Disclosure) -> tuple[date, DisclosureId]:
 def may_be_about(event: AuditEvent, named: frozenset[PatientId], patients: Sequence[PatientId]) -> bool:
     """Tell whether an event may be about one of `patients`; `named` are those that an event of several names.
 
-    One that names nobody, such as the export of the whole trail, may be about anybody.
+    One that names nobody may be about anybody if it took something out, such as the whole trail, or if it was about
+    more records than it lists. A log-in, say, is about nobody's.
     """
     if event.patient is not None:
         return event.patient in patients
-    return not named or not named.isdisjoint(patients)
+    if named:
+        return not named.isdisjoint(patients)
+    return event.action is Action.EXPORT or event.ids_count > len(event.ids)
 
 
 def accounted(named: frozenset[PatientId], disclosed: frozenset[PatientId]) -> bool:
