@@ -19,6 +19,32 @@ from tests.canaries import LogWatch, contents, hits, hits_in_files, planted, saw
 from tests.practice import Practice, memory_practice, sql_practice
 from tests.servers import PostgresDatabases, migrated_file, opened, postgres_databases
 
+# Each of these takes seconds, and does on both databases what nothing but the other layers' tests could tell apart. The
+# suite runs the rest of them; `make soak` runs these too.
+_FOR_SOAK = {
+    "test_everything_is_imported_once_found_again_and_nowhere_in_the_clear": "postgresql",
+    "test_an_import_killed_in_the_middle_is_completed_by_the_next": "postgresql",
+    "test_every_role_gets_what_was_decided_of_every_patient_and_no_more": "sqlite",
+    "test_lists_searches_and_totals_have_whom_the_caller_may_see_and_nobody_else": "sqlite",
+    "test_every_operation_lets_in_whom_the_policy_names_and_nobody_else": "sqlite",
+    "test_what_needs_no_log_in_is_answered_without": "sqlite",
+    "test_what_one_process_revokes_the_other_refuses_with_the_next_request": "sqlite",
+    "test_importing_the_files_again_changes_nothing": "sqlite-synthea",
+    "test_everything_in_the_files_is_in_the_practice": "memory-synthea",
+    "test_merging_and_unmerging_restores_both_field_by_field": "sqlite",
+    "test_every_fragment_finds_whom_a_plain_scan_finds": "sqlite",
+    "test_the_published_data_is_valid_as_a_whole": "synthea",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make soak` what the suite has no time for."""
+    for item in items:
+        name, _, case = item.name.partition("[")
+        if case.startswith(_FOR_SOAK.get(name, "nothing")):
+            item.add_marker(pytest.mark.soak)
+
 
 def pytest_configure() -> None:
     """Let what tests start be interrupted, even if the shell that runs this in the background ignores that."""
