@@ -38,7 +38,7 @@ run: setup ## Make a practice of synthetic patients and serve it on 127.0.0.1:80
 
 .PHONY: test
 test: $(STAMPS)/dev ## Run every test, on SQLite and on PostgreSQL.
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: check
 check: $(STAMPS)/dev ## Check format, lint, types, import rules and migrations.
