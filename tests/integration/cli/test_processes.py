@@ -123,12 +123,13 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
         with urllib.request.urlopen(f"{address[0]}/ready", timeout=_SECONDS) as answer:
             assert json.load(answer)["status"] == "ready"
             assert "Server" not in answer.headers
-        assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
+        core = resource.prlimit(process.pid, resource.RLIMIT_CORE)
         taken = practice.run("serve", "--port", address[0].rpartition(":")[2])
         assert taken.status == Status.UNAVAILABLE
         assert "--port" in taken.err
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=_SECONDS)
+    assert core == (0, 0)
     assert process.returncode == Status.OK
     assert "route=/ready status=200" in log
     assert "Traceback" not in log
