@@ -1968,7 +1968,7 @@ REMOVALS = (
         "persistence/engine.py",
         '    event.listen(engine.sync_engine, "invalidate", roll_back)\n',
         "",
-        "integration/test_watch.py::test_a_unit_of_work_ends_at_its_limit_and_leaves_nothing",
+        "integration/test_watch.py::test_a_connection_that_is_given_up_leaves_the_file_to_others",
     ),
     Removal(
         "What a library logs of our pool is guarded like all it logs",

@@ -234,3 +234,14 @@ async def test_what_the_library_logs_of_our_pool_is_not_taken_for_ours(
     names = {record.name for record in caplog.records if "Pool" in record.getMessage()}
     assert names
     assert not any(name.startswith("clarity") for name in names)
+
+
+async def test_a_connection_that_is_given_up_leaves_the_file_to_others(sqlite: Database) -> None:
+    async with sqlite.writing() as session:
+        driver = (await (await session.connection()).get_raw_connection()).driver_connection
+        assert driver is not None
+        remembered = await driver.execute("SELECT name FROM sqlite_master")
+        assert await remembered.fetchone()
+        await session.invalidate()
+    async with asyncio.timeout(2), sqlite.writing() as session:
+        assert await session.scalar(text("SELECT 1")) == 1
