@@ -1121,7 +1121,7 @@ REMOVALS = (
     Removal(
         "Refused attempts do not fill the trail",
         "application/sessions.py",
-        "                await self.limits.hit(REFUSALS_TOLD, network)\n",
+        "            await self.limits.hit(REFUSALS_TOLD, who)\n",
         "",
         "unit/application/test_sessions.py::test_too_many_attempts_are_remembered_without_filling_the_trail",
     ),

@@ -161,24 +161,24 @@ class SessionService:
         if account.id != claims.account or self._lapse(session, account) is not Reason.NONE:
             raise Unauthenticated
         if not enrolling and self._too_weak(session, account):
-            await self._tell_of_weakness(account, request)
+            await self._tell_once(str(account.id), Action.LOG_IN, request, Reason.SECOND_FACTOR, account)
             raise SecondFactorMissing
         return actor_of(account, request, session=session.id)
-
-    async def _tell_of_weakness(self, account: Account, request: RequestId) -> None:
-        with suppress(TooMany):
-            await self.limits.hit(REFUSALS_TOLD, str(account.id))
-            await self._record(Action.LOG_IN, request, Reason.SECOND_FACTOR, account)
 
     async def _limit(self, action: Action, request: RequestId, network: str, what: str, who: str) -> None:
         try:
             await self.limits.hit(what, who)
         except TooMany:
-            # One event a minute says it; one for each attempt would let anybody fill the trail.
-            with suppress(TooMany):
-                await self.limits.hit(REFUSALS_TOLD, network)
-                await self._record(action, request, Reason.TOO_MANY, None)
+            await self._tell_once(network, action, request, Reason.TOO_MANY, None)
             raise
+
+    async def _tell_once(
+        self, who: str, action: Action, request: RequestId, reason: Reason, account: Account | None
+    ) -> None:
+        """Leave one event a minute of what is refused to `who`: one for each would let anybody fill the trail."""
+        with suppress(TooMany):
+            await self.limits.hit(REFUSALS_TOLD, who)
+            await self._record(action, request, reason, account)
 
     async def _refusal(self, found: Credentials | None, password: str) -> Reason:
         """Return why a log-in is refused, or `Reason.NONE`. A password is verified in every case."""
