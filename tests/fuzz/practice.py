@@ -59,6 +59,19 @@ _PEOPLE: dict[str, Role] = {role.title: role for role in Role if role not in {Ro
 _MACHINES: dict[str, Role] = {"device": Role.DEVICE, "machine": Role.CLINICIAN}
 _START_SECONDS = 300.0
 
+CONSENT = {
+    "labels": ["part2"],
+    "purposes": ["treatment"],
+    "from_whom": "Harbor Recovery Program",
+    "to_whom": "My treating providers",
+    "what": "All of it",
+    "since": "2025-01-01T00:00:00Z",
+    "until": "2099-01-01T00:00:00Z",
+    "signed_by": "The patient",
+    "signed_on": "2025-01-01",
+    "document": "Cabinet 3",
+}
+
 
 @dataclass(slots=True)
 class FuzzedPractice:
@@ -310,18 +323,6 @@ async def _held(services: Services, account: AccountId) -> AsyncIterator[Any]:
 def _add_what_people_make(practice: FuzzedPractice) -> None:
     """Let people do what leaves something behind, and note its ids."""
     known = practice.known
-    consent = {
-        "labels": ["part2"],
-        "purposes": ["treatment"],
-        "from_whom": "Harbor Recovery Program",
-        "to_whom": "My treating providers",
-        "what": "All of it",
-        "since": "2025-01-01T00:00:00Z",
-        "until": "2099-01-01T00:00:00Z",
-        "signed_by": "The patient",
-        "signed_on": "2025-01-01",
-        "document": "Cabinet 3",
-    }
     disclosure = {
         "made_on": "2026-03-12",
         "recipient": "Multnomah County Health Department",
@@ -336,7 +337,7 @@ def _add_what_people_make(practice: FuzzedPractice) -> None:
         practice.client("compliance-officer") as officer,
         practice.keeper() as keeper,
     ):
-        told = clinician.post(f"/patients/{known['patients'][0]}/consents", json=consent)
+        told = clinician.post(f"/patients/{known['patients'][0]}/consents", json=CONSENT)
         known["consents"] = [told.raise_for_status().json()["id"]]
         emergency = {"patient": known["patients"][1], "reason": "Found unconscious."}
         known["glasses"] = [clinician.post("/break-glass", json=emergency).json()["id"]]

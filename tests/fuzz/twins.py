@@ -24,24 +24,13 @@ from clarity.domain.access import Role
 from clarity.persistence.engine import EngineOptions
 from tests.api.clinic import opened_clinic
 from tests.builders import a_keyring, a_practitioner
+from tests.fuzz.practice import CONSENT
 from tests.practice import memory_practice, sql_practice
 from tests.servers import migrated_file, opened
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CURSOR = re.compile(r'"next_cursor":"[^"]+"')
 _ROLES = (Role.CLINICIAN, Role.FRONT_DESK, Role.NURSE, Role.COMPLIANCE_OFFICER, Role.ADMINISTRATOR)
-_CONSENT = {
-    "labels": ["part2"],
-    "purposes": ["treatment"],
-    "from_whom": "Harbor Recovery Program",
-    "to_whom": "My treating providers",
-    "what": "All of it",
-    "since": "2025-01-01T00:00:00Z",
-    "until": "2099-01-01T00:00:00Z",
-    "signed_by": "The patient",
-    "signed_on": "2025-01-01",
-    "document": "Cabinet 3",
-}
 _roles = st.sampled_from(_ROLES)
 _versions = st.integers(1, 6)
 _JSON = {"Content-Type": "application/json"}
@@ -195,7 +184,7 @@ class Twins(RuleBasedStateMachine):
     @rule(patient=patients, role=_roles)
     def consent(self, patient: str, role: Role) -> None:
         """Record a consent."""
-        self._ask(role, "POST", f"/patients/{patient}/consents", _CONSENT)
+        self._ask(role, "POST", f"/patients/{patient}/consents", CONSENT)
 
     @rule(patient=patients, role=_roles)
     def break_glass(self, patient: str, role: Role) -> None:
