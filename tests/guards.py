@@ -2113,6 +2113,13 @@ REMOVALS = (
         "api/test_overload.py::test_who_comes_when_all_places_are_taken_waits_in_turn",
     ),
     Removal(
+        "Those who come together are counted before they are at the gate",
+        "api/connections.py",
+        "        self._crowd.let_by(self.loop)\n",
+        "",
+        "integration/test_connections.py::test_of_many_who_come_together_no_more_are_let_by_than_find_a_place",
+    ),
+    Removal(
         "Probes are never turned away",
         "api/overload.py",
         'if scope["type"] != "http" or scope["path"] in PROBES:',

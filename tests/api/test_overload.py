@@ -53,6 +53,13 @@ async def test_who_comes_when_too_many_wait_is_turned_away() -> None:
     assert gate.inside == 0
 
 
+async def test_those_on_their_way_are_reckoned_with() -> None:
+    gate = Gate(2, 1, _PATIENT)
+    assert [gate.is_full_behind(coming) for coming in range(4)] == [False, False, False, True]
+    await gate.enter()
+    assert [gate.is_full_behind(coming) for coming in range(3)] == [False, False, True]
+
+
 async def test_nobody_waits_longer_than_is_of_use() -> None:
     gate = Gate(1, 5, 0.01)
     await gate.enter()
@@ -95,7 +102,7 @@ async def test_a_gate_through_which_nobody_passes_in_time_lets_nobody_wait() -> 
     while not gate.is_full:
         waiting.append(asyncio.create_task(gate.enter()))
         await asyncio.sleep(0)
-    assert len(waiting) < 10
+    assert len(waiting) <= 2, "places may become free half as fast as of late"
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

@@ -6,7 +6,7 @@ import json
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
@@ -277,6 +277,20 @@ async def test_what_is_too_much_is_turned_away_at_the_door_and_may_come_again(ho
     probe = await house.said(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert probe.startswith(b"HTTP/1.1 404"), "this application has none, but it was asked"
     assert gate.shed == 2
+
+
+async def test_of_many_who_come_together_no_more_are_let_by_than_find_a_place(house: House) -> None:
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(house.client()) for _ in range(5)]
+        await house.until(5)
+        for _, writer in clients:
+            writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.05)
+        house.app.state.go_on.set()
+        async with asyncio.timeout(_SECONDS):
+            answers = sorted([await reader.read(12) for reader, _ in clients])
+        assert answers == [b"HTTP/1.1 200"] * 2 + [b"HTTP/1.1 503"] * 3
+    assert (await house.said(GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200"), "the way is free again"
 
 
 async def test_who_is_turned_away_is_answered_once_and_no_more(house: House) -> None:

@@ -61,7 +61,8 @@ class Crowd:
     """What the connections of one server know of each other.
 
     `idle` are those for whose client the server waits, who has waited longest first; they make place when there are
-    `most` and another comes.
+    `most` and another comes. `coming` are the requests that were let by and are not at the gate yet: of twenty that
+    arrive together, all would find it open.
     """
 
     most: int
@@ -72,6 +73,16 @@ class Crowd:
     draining: bool = False
     idle: dict["Connection", None] = field(default_factory=dict)
     shed: int = 0
+    coming: int = 0
+
+    def let_by(self, loop: AbstractEventLoop) -> None:
+        """Count a request on its way to the gate; it is there before the loop listens to clients again."""
+        if not self.coming:
+            loop.call_soon(self._all_came)
+        self.coming += 1
+
+    def _all_came(self) -> None:
+        self.coming = 0
 
 
 class CrowdConfig(Config):
@@ -180,6 +191,7 @@ class Connection(HttpToolsProtocol):
             self._shed()
             return
         self._crowd.idle.pop(self, None)
+        self._crowd.let_by(self.loop)
         super().on_headers_complete()
         self._begun = True
         if self._crowd.draining:
@@ -287,7 +299,7 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("")
 
     def _must_shed(self) -> bool:
-        if self._answers or not self._crowd.gate.is_full:
+        if self._answers or not self._crowd.gate.is_full_behind(self._crowd.coming):
             return False
         return self.url.partition(b"?")[0] not in _PROBES
 

@@ -20,12 +20,16 @@ PROBES = frozenset({"/health", "/ready", "/metrics"})
 
 # Longer than any pause between two requests of a busy minute, and too short to be noticed by a person.
 PATIENCE_SECONDS = 0.25
+# Places become free in bursts, since changes are committed together. Whoever waits in vain costs several times what it
+# would have cost to turn them away at the door, so nobody is let wait who would need more of the patience than this.
+_RECKONED_SHARE = 0.5
 
 
 class Gate:
     """Lets `at_once` requests in; at most `waiting` more wait, in order of arrival, for at most `patience_seconds`.
 
-    Whoever would have to wait longer, going by how fast places became free of late, is turned away at once.
+    Whoever would have to wait for more than half of that, going by how fast places became free of late, is turned away
+    at once.
     """
 
     def __init__(self, at_once: int, waiting: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -33,6 +37,7 @@ class Gate:
         self._at_once = at_once
         self._most_waiting = waiting
         self._patience_seconds = patience_seconds
+        self._reckoned_seconds = patience_seconds * _RECKONED_SHARE
         self._queue: deque[Future[None]] = deque()
         self._inside = 0
         self._streams = 0
@@ -58,10 +63,14 @@ class Gate:
     @property
     def is_full(self) -> bool:
         """Whether whoever came now would be turned away."""
-        if self._inside < self._at_once:
+        return self.is_full_behind(0)
+
+    def is_full_behind(self, coming: int) -> bool:
+        """Tell whether somebody would be turned away who comes behind `coming` others that were let by."""
+        waiting = self._inside + coming - self._at_once + len(self._queue)
+        if waiting < 0:
             return False
-        waiting = len(self._queue)
-        return waiting >= self._most_waiting or (waiting + 1) * self._pause_seconds > self._patience_seconds
+        return waiting >= self._most_waiting or (waiting + 1) * self._pause_seconds > self._reckoned_seconds
 
     def turn_away(self) -> Overloaded:
         """Count somebody who is not let in, and return what to tell them."""
