@@ -60,7 +60,7 @@ class MemoryTables:
     duplicates: dict[DuplicateId, Duplicate] = field(default_factory=dict)
     disclosures: dict[DisclosureId, Disclosure] = field(default_factory=dict)
     export_reasons: list[ExportReason] = field(default_factory=list)
-    access_reports: dict[date, int] = field(default_factory=dict)
+    access_reports: dict[date, datetime] = field(default_factory=dict)
     clock: Clock = lambda: NOW
     broken: frozenset[PatientId] = frozenset()
 
@@ -147,7 +147,15 @@ class MemoryPatientRepository:
     ) -> AsyncIterator[tuple[Sealed, PatientCard | None]]:
         for stored in self._chosen(scope, conditions):
             patient = stored.patient
-            card = PatientCard(id=patient.id, names=patient.names, born=patient.born, identifiers=patient.identifiers)
+            card = PatientCard(
+                id=patient.id,
+                names=patient.names,
+                born=patient.born,
+                gender=patient.gender,
+                birth_sex=patient.birth_sex,
+                identifiers=patient.identifiers,
+                changed_at=stored.written_at,
+            )
             yield self.tables.sealed(stored), None if patient.id in self.tables.broken else card
 
     async def find_by_source(self, source: str) -> PatientId | None:

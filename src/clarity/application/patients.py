@@ -187,7 +187,7 @@ class PatientService:
         action = Action.SEARCH_BY_SSN if query.ssn else Action.SEARCH
         context = b"search" + actor.id.bytes + query.normalised
         after = tuple(json.loads(self.cursors.open(cursor, context))) if cursor else None
-        async with self.reading(snapshot=True) as work:
+        async with self.reading(snapshot=self.search_index.needs_snapshot(query)) as work:
             attempt = self._attempt(work, actor, action)
             attempt.query_mac = work.query_mac(query.normalised)
             if query.ssn:

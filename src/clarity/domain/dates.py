@@ -3,12 +3,17 @@
 import re
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Self
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, Self
 
 from clarity.domain.errors import Invalid
 from clarity.domain.values import Confidential
 
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
+"""How far apart the clocks of two servers of one practice may be: they are set by the network."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _PATTERN = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?", re.ASCII)
 
 
@@ -69,3 +74,13 @@ def years_between(start: date, day: date) -> int:
 def latest_day(at: datetime) -> date:
     """Return the day it is at an instant (UTC) where days begin first, fourteen hours before UTC."""
     return (at + timedelta(hours=14)).date()
+
+
+def microseconds_of(instant: datetime) -> int:
+    """Return the microseconds from 1970 in UTC to `instant`."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def instant_of(microseconds: int) -> datetime:
+    """Return the instant so many microseconds after 1970 began in UTC."""
+    return _EPOCH + microseconds * _MICROSECOND

@@ -25,11 +25,13 @@
     │   ├── Transient            the transaction lost a race and may be tried again
     │   ├── PoolExhausted        no database connection became free in time
     │   ├── Overloaded           more is asked than can be worked on; carries the seconds to wait
+    │   ├── WarmingUp            the index that a search needs is still being built
     │   ├── TimedOut             it took longer than anything may take
     │   ├── Undeliverable        a message to somebody cannot be handed over
     │   ├── TrailUnavailable     the audit trail cannot be written, so nothing may be shown
     │   └── OutcomeUnknown       the connection broke in COMMIT; the idempotency key resolves it
     ├── StorageFailed            the database refused a statement for a reason nobody foresaw
+    ├── HorizonLost              what changed since then cannot be told: another database, or an earlier state of it
     ├── CannotOpen               a sealed value was altered, moved, or its key is gone
     ├── NotCanonical             bytes that are said to be an audit event are not one
     ├── UnauditedAccess          a unit of work would have ended without an event for what it did
@@ -216,6 +218,12 @@ class Overloaded(Unavailable):
         self.retry_after_seconds = retry_after_seconds
 
 
+class WarmingUp(Unavailable):
+    """The search index is still being built; try again in a moment."""
+
+    code = "warming-up"
+
+
 class TimedOut(Unavailable):
     """This took too long and was given up; repeat a change with the same idempotency key."""
 
@@ -250,6 +258,12 @@ class StorageFailed(ClarityError):
         """Carry the SQLSTATE or the name of SQLite's result code, and nothing of the statement."""
         super().__init__(f"The database refused a statement ({state}).")
         self.state = state
+
+
+class HorizonLost(ClarityError):
+    """The changes since then cannot be told: this is another database, or an earlier state of it."""
+
+    code = "horizon-lost"
 
 
 class CannotOpen(ClarityError):

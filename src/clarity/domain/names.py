@@ -1,6 +1,7 @@
 """Names of people, and the folding that lets a name be found however it is typed."""
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -106,26 +107,34 @@ class HumanName(Confidential):
     @property
     def sort_key(self) -> tuple[str, str]:
         """The folded family name and given names: the order of a card index."""
-        if not self.family and not self.given:
-            return fold(self.text), ""
-        return fold(self.family), fold(" ".join(self.given))
+        return sort_key_of(self.family, self.given, self.text)
 
     @property
     def search_text(self) -> str:
-        """The folded name in which fragments are looked for; one line for each way of writing it.
-
-        Scripts written without spaces are also searched as one word, family name first.
-        """
-        family, given = self.sort_key
-        spoken = f"{given} {family}".strip()
-        if not family or not given or spoken.isascii() or not _is_unspaced(family):
-            return spoken
-        return f"{spoken}\n{family}{given.replace(' ', '')}"
+        """The folded name in which fragments are looked for; one line for each way of writing it."""
+        return search_text_of(*self.sort_key)
 
     def has(self, fragments: tuple[str, ...]) -> bool:
         """Tell whether every folded fragment occurs in this name, in any order."""
         text = self.search_text
         return all(fragment in text for fragment in fragments)
+
+
+def sort_key_of(family: str, given: Iterable[str], text: str) -> tuple[str, str]:
+    """Return the folded family name and given names of a name in parts; its folded `text` if there are none."""
+    folded, spoken = fold(family), fold(" ".join(given))
+    return (folded, spoken) if folded or spoken else (fold(text), "")
+
+
+def search_text_of(family: str, given: str) -> str:
+    """Return the text in which fragments of a name with this sort key are looked for.
+
+    Scripts written without spaces are also searched as one word, family name first, on a line of its own.
+    """
+    spoken = f"{given} {family}".strip()
+    if not family or not given or spoken.isascii() or not _is_unspaced(family):
+        return spoken
+    return f"{spoken}\n{family}{given.replace(' ', '')}"
 
 
 def _is_unspaced(text: str) -> bool:

@@ -7,7 +7,7 @@ from enum import IntFlag, StrEnum
 from typing import Self
 from uuid import UUID
 
-from clarity.domain.dates import PartialDate, latest_day, years_between
+from clarity.domain.dates import PartialDate, latest_day, microseconds_of, years_between
 from clarity.domain.errors import Conflict, Invalid
 from clarity.domain.identifiers import Identifier, IdentifierKind, IndexKind, IndexTerm, as_compared
 from clarity.domain.ids import PatientId, PractitionerId
@@ -336,10 +336,11 @@ DEMOGRAPHICS = ALL_FIELDS & ~(
 
 
 class PatientSort(StrEnum):
-    """The order of a list of patients. By age means the youngest first."""
+    """The order of a list of patients. By age means the youngest first, by last change the latest."""
 
     NAME = "name"
     AGE = "age"
+    CHANGED = "changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -362,6 +363,8 @@ class PatientQuery(Confidential):
     max_age: int | None = None
     born_from: date | None = None
     born_to: date | None = None
+    gender: Gender | None = None
+    birth_sex: BirthSex | None = None
     status: PatientStatus | None = None
     practitioner: PractitionerId | None = None
     sort: PatientSort = PatientSort.NAME
@@ -407,6 +410,20 @@ class PatientQuery(Confidential):
         return json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()
 
 
+def sort_key(sort: PatientSort, name: tuple[str, str, str], born: int, changed: int) -> tuple[str, ...]:
+    """Return the texts by which patients are put in order.
+
+    `name` is the folded family name, the folded given names and the id in hexadecimal digits, which breaks ties; `born`
+    the ordinal of a day, `changed` microseconds since 1970.
+    """
+    if sort is PatientSort.NAME:
+        return name
+    # Complements put the youngest, and the latest, first, while keys stay text that sorts upwards.
+    if sort is PatientSort.AGE:
+        return (f"{3_700_000 - born:07}", *name)
+    return (f"{2**62 - changed:020}", *name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PatientCard(Confidential):
     """What a search compares of one patient, and nothing else."""
@@ -414,21 +431,27 @@ class PatientCard(Confidential):
     id: PatientId
     names: tuple[HumanName, ...]
     born: PartialDate
+    gender: Gender = Gender.UNKNOWN
+    birth_sex: BirthSex | None = None
     identifiers: tuple[Identifier, ...] = ()
+    changed_at: datetime
 
     def matches(self, query: PatientQuery, today: date) -> bool:
         """Tell whether this patient meets the conditions of `query` that only the content can answer."""
         return (
-            self._has_age(query, today) and self._is_born(query) and self._is_named(query) and self._is_numbered(query)
+            self._has_age(query, today)
+            and self._is_born(query)
+            and query.gender in {None, self.gender}
+            and query.birth_sex in {None, self.birth_sex}
+            and self._is_named(query)
+            and self._is_numbered(query)
         )
 
     def sort_key(self, query: PatientQuery) -> tuple[str, ...]:
         """Return what the patient is ordered by, ties broken by id. Only keys of one query compare."""
-        name = (*called_by(self.names).sort_key, self.id.hex)
-        if query.sort is PatientSort.NAME:
-            return name
-        # Complementing the day number puts the youngest first while keys stay text that sorts upwards.
-        return (f"{3_700_000 - self.born.first.toordinal():07}", *name)
+        family, given = called_by(self.names).sort_key
+        name = (family, given, self.id.hex)
+        return sort_key(query.sort, name, self.born.first.toordinal(), microseconds_of(self.changed_at))
 
     def _has_age(self, query: PatientQuery, today: date) -> bool:
         if query.min_age is None and query.max_age is None:

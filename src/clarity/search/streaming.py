@@ -23,6 +23,11 @@ class StreamingSearch:
 
     today: Callable[[], date]
 
+    def needs_snapshot(self, query: PatientQuery) -> bool:
+        """Tell that what is compared and what is shown must be of one state."""
+        del query
+        return True
+
     async def find(self, work: Work, scope: Scope, query: PatientQuery, *, after: _Key | None, at_most: int) -> Found:
         """Return the page behind the sort key `after` of the patients in `scope` that match `query`."""
         today = self.today()

@@ -33,7 +33,9 @@ SHOWN_IN_REPR = {"id", "care_team", "version"}
 
 
 def card_of(patient: Patient) -> PatientCard:
-    return PatientCard(id=patient.id, names=patient.names, born=patient.born, identifiers=patient.identifiers)
+    return PatientCard(
+        changed_at=NOW, id=patient.id, names=patient.names, born=patient.born, identifiers=patient.identifiers
+    )
 
 
 def is_found(patient: Patient, **asked: Any) -> bool:

@@ -1,12 +1,20 @@
-"""Finding patients by what is sealed."""
+"""Finding patients by what is sealed, and what an index of them is told."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import Enum
+from typing import NamedTuple, Protocol
 
 from clarity.application.ports.work import Work
 from clarity.domain.access import Scope
 from clarity.domain.ids import PatientId
-from clarity.domain.patients import PatientQuery
+from clarity.domain.patients import PatientQuery, PatientStatus
+from clarity.domain.people import BirthSex, Gender
+from clarity.domain.records import Label
+
+COUNTED_EXACTLY = 1_000
+"""Up to here a total is exact; whoever finds more people than that looks for somebody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +22,7 @@ class Found:
     """One page of a search: ids in the order asked for, and how many match in all.
 
     `keys` has the sort key of each id, the place where a next page would begin; `unopened` are the records
-    in scope that could not be compared because they do not open.
+    in scope that could not be compared because they do not open. A count that is not `exact` is a least one.
     """
 
     patients: tuple[PatientId, ...]
@@ -28,11 +36,121 @@ class Found:
 class PatientSearch(Protocol):
     """Finding patients by what is sealed."""
 
+    def needs_snapshot(self, query: PatientQuery) -> bool:
+        """Tell whether `find` needs a unit of work in which all statements see the same state of the database."""
+        ...
+
     async def find(
         self, work: Work, scope: Scope, query: PatientQuery, *, after: tuple[str, ...] | None, at_most: int
     ) -> Found:
         """Return the page behind the sort key `after` of the patients in `scope` that match `query`.
 
-        What is outside `scope` is neither returned nor counted.
+        What is outside `scope` is neither returned nor counted. Sees every write that was committed before it began.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which records a search may find.
+
+    Those labelled as in `free` it may; those labelled as in `judged` it may where the policy says so of the opened
+    record; others it may not. Where `among` is not `None`, only these patients come into question.
+    """
+
+    free: frozenset[Label]
+    judged: frozenset[Label]
+    among: frozenset[PatientId] | None = None
+
+
+class IndexEntry(NamedTuple):
+    """What an index holds of one patient: names folded, days as proleptic Gregorian ordinals.
+
+    `family` and `given` are the sort key of the name the patient goes by; `names` are the search texts of all names,
+    that one first. `born_first` and `born_last` are the first and the last day the date of birth can mean; `changed`
+    is the instant of the last change in microseconds since 1970 in UTC. `id` has 16 bytes. It has no `repr` worth
+    having: it is content.
+    """
+
+    id: bytes
+    version: int
+    family: str
+    given: str
+    names: tuple[str, ...]
+    born_first: int
+    born_last: int
+    status: PatientStatus
+    label: Label
+    gender: Gender
+    birth_sex: BirthSex | None
+    changed: int
+
+    def __repr__(self) -> str:
+        """Name the type and nothing it holds."""
+        return "<IndexEntry>"
+
+
+class Absence(Enum):
+    """Why a record is not in the index."""
+
+    DELETED = "deleted"
+    FORGOTTEN = "forgotten"
+    UNOPENED = "unopened"
+
+
+class IndexGap(NamedTuple):
+    """That a record is not to be found any more, or not to be compared."""
+
+    id: bytes
+    version: int
+    why: Absence
+
+
+IndexChange = IndexEntry | IndexGap
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """Up to where changes are known. `store` names the database they were read from, `place` is its own to read."""
+
+    store: bytes
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed since a horizon, each record once and as it is now, and the horizon that follows.
+
+    Where `complete` is false there was more than fits: nothing of it counts, and `ChangeFeed.all_since` has it.
+    """
+
+    horizon: Horizon
+    changed: Sequence[IndexChange]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeStream:
+    """Many changes, in batches, and the horizon that follows once all of them were read."""
+
+    horizon: Horizon
+    batches: AsyncIterator[Sequence[IndexChange]]
+
+
+class ChangeFeed(Protocol):
+    """Tells what changed in the records of patients, whoever changed it, in whatever process."""
+
+    async def since(self, horizon: Horizon) -> Changes:
+        """Return what transactions changed that committed after `horizon` was taken, in one round trip.
+
+        A record may come again that did not change. Raises `HorizonLost`.
+        """
+        ...
+
+    def all_since(self, horizon: Horizon | None) -> AbstractAsyncContextManager[ChangeStream]:
+        """Stream what `since` returns, however much it is; without a horizon, every record. Raises `HorizonLost`."""
+        ...
+
+    async def tally(self) -> tuple[int, int]:
+        """Return how many records there are that were not taken away, and the sum of their versions."""
         ...

@@ -8,6 +8,7 @@ from clarity.domain.identifiers import Identifier
 from clarity.domain.ids import PractitionerId
 from clarity.domain.names import HumanName
 from clarity.domain.patients import LegalHold, Patient, PatientCard
+from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label, Resource
 from clarity.domain.values import Confidential
 from clarity.persistence.keys import DataKeys
@@ -23,6 +24,8 @@ class _Card(msgspec.Struct, frozen=True, gc=False):
 
     names: tuple[HumanName, ...]
     born: PartialDate
+    gender: Gender = Gender.UNKNOWN
+    birth_sex: BirthSex | None = None
     identifiers: tuple[Identifier, ...] = ()
     label: Label = Label.NORMAL
 
@@ -53,7 +56,15 @@ class PatientTable(SealedTable[Patient]):
     def open_card(self, record: SealedRecord) -> tuple[PatientCard, Label]:
         """Return what a search compares of the patient inside `record`, and its label, or raise `CannotOpen`."""
         content = self.mapper.decode(self.key_of(record), record, self._card)
-        card = PatientCard(id=record.patient, names=content.names, born=content.born, identifiers=content.identifiers)
+        card = PatientCard(
+            id=record.patient,
+            names=content.names,
+            born=content.born,
+            gender=content.gender,
+            birth_sex=content.birth_sex,
+            identifiers=content.identifiers,
+            changed_at=record.written_at,
+        )
         return card, content.label
 
     def open_hold(self, record: SealedRecord) -> tuple[LegalHold | None, Label]:
