@@ -43,7 +43,7 @@ def test_nothing_has_to_be_set_for_development() -> None:
     assert settings.environment is Environment.DEVELOPMENT
     assert settings.database.url == "sqlite+aiosqlite:///clarity-data/clarity.db"
     assert (settings.key_root, settings.key_store) == ("file:clarity-data/root.key", "file:clarity-data/keys.json")
-    assert (settings.db_pool_size, settings.db_max_overflow, settings.db_pool_timeout) == (5, 10, 30)
+    assert (settings.db_pool_size, settings.db_max_overflow, settings.db_pool_timeout) == (15, 0, 30)
     assert (settings.db_pool_recycle, settings.retention_years, settings.access_token_ttl_seconds) == (1800, 10, 600)
     settings.check_start()
 
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_text_is_said_to_be_none(monkeypatch: pytest.MonkeyPat
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, REDIS_URL="", DB_POOL_SIZE="", ASYNC_DATABASE_URI="")
     assert settings.redis_url is None
-    assert settings.db_pool_size == 5
+    assert settings.db_pool_size == 15
     assert settings.database.dialect == "sqlite"
 
 

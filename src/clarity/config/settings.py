@@ -154,8 +154,8 @@ class Settings(BaseSettings):
     db_app_role: str = Field("clarity_app", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     db_trail_guard: bool = True
     db_ssl_root_cert: Path | None = None
-    db_pool_size: int = Field(5, ge=1)
-    db_max_overflow: int = Field(10, ge=0)
+    db_pool_size: int = Field(15, ge=1)
+    db_max_overflow: int = Field(0, ge=0)
     db_pool_timeout: float = Field(30, gt=0)
     db_pool_recycle: int = Field(1800, ge=1)
     db_statement_timeout_ms: int = Field(30_000, ge=0)
@@ -205,9 +205,10 @@ class Settings(BaseSettings):
     audit_timeout_seconds: float = Field(5, gt=0)
     max_body_bytes: int = Field(1_048_576, ge=1_024)
 
-    # As many as there are connections to the database: whoever is let in finds one free.
+    # As many as there are connections to the database: whoever is let in finds one free, and one that is open already,
+    # since by default none is closed after its use.
     max_concurrent_requests: int = Field(
-        default_factory=lambda given: given.get("db_pool_size", 5) + given.get("db_max_overflow", 10), ge=1
+        default_factory=lambda given: given.get("db_pool_size", 15) + given.get("db_max_overflow", 0), ge=1
     )
     max_waiting_requests: int = Field(default_factory=lambda given: 2 * given.get("max_concurrent_requests", 15), ge=0)
     max_connections: int = Field(1_000, ge=1)

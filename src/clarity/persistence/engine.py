@@ -39,8 +39,8 @@ class EngineOptions:
     tls: ssl.SSLContext | str | None = None
     application_name: str = "clarity"
     connect_timeout_seconds: float = 10.0
-    pool_size: int = 5
-    max_overflow: int = 10
+    pool_size: int = 15
+    max_overflow: int = 0
     pool_timeout_seconds: float = 30.0
     pool_recycle_seconds: int = 1800
     statement_timeout_ms: int = 30_000
