@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 import socket
@@ -20,7 +21,7 @@ from clarity.api.connections import Connection
 from clarity.api.cors import CrossOrigin
 from clarity.api.middleware import Answering
 from clarity.api.overload import Gate
-from clarity.api.server import Server, ServerOptions, server_of
+from clarity.api.server import Server, ServerOptions, serve, server_of
 from tests.builders import new_id
 
 _SECONDS = 20.0
@@ -100,19 +101,22 @@ class House:
                 await asyncio.sleep(0.005)
 
 
+def options_of(most: int = 50, drain_seconds: float = 0) -> ServerOptions:
+    return ServerOptions(
+        max_connections=most,
+        keep_alive_seconds=30,
+        drain_seconds=drain_seconds,
+        new_id=new_id,
+        cross_origin=CrossOrigin(["https://app.example.org"]),
+        secure=True,
+    )
+
+
 @asynccontextmanager
 async def a_server(app: FastAPI | None = None, *, most: int = 50, drain_seconds: float = 0) -> AsyncIterator[House]:
     app = app or an_app()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        options = ServerOptions(
-            max_connections=most,
-            keep_alive_seconds=30,
-            drain_seconds=drain_seconds,
-            new_id=new_id,
-            cross_origin=CrossOrigin(["https://app.example.org"]),
-            secure=True,
-        )
-        running = server_of(app, options)
+        running = server_of(app, options_of(most, drain_seconds))
         ended = asyncio.create_task(running.serve([listening]))
         while not running.started:
             await asyncio.sleep(0.005)
@@ -377,3 +381,12 @@ async def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         status, headers, kind = told(await house.said(POST + b"Content-Length: 20\r\n\r\nabc"))
         assert (status, kind, headers["connection"]) == (408, "too-slow", "close")
         assert house.app.state.gate.inside == 0
+
+
+def test_what_exists_before_a_server_begins_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = []
+    monkeypatch.setattr(Server, "run", lambda *_: frozen.append(gc.get_freeze_count()))
+    with socket.socket() as listening:
+        serve(an_app(), listening, options_of())
+    gc.unfreeze()
+    assert frozen[0] > 10_000, "the modules and classes of the server alone are more"
