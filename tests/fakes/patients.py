@@ -1,6 +1,6 @@
 """Patients, practitioners and idempotency keys in dictionaries."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from uuid import UUID
@@ -157,6 +157,10 @@ class MemoryPatientRepository:
                 changed_at=stored.written_at,
             )
             yield self.tables.sealed(stored), None if patient.id in self.tables.broken else card
+
+    async def admissible(self, scope: Scope, patients: Collection[PatientId]) -> frozenset[PatientId]:
+        chosen = self._chosen(scope, PatientFilter(patients=frozenset(patients)))
+        return frozenset(stored.patient.id for stored in chosen if stored.patient.id not in self.tables.broken)
 
     async def find_by_source(self, source: str) -> PatientId | None:
         return next(

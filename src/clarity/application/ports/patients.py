@@ -1,6 +1,6 @@
 """Where patient records are kept."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -87,6 +87,13 @@ class PatientRepository(Protocol):
         """Open every record in `scope` that meets `conditions`, unaudited, for comparison inside the search alone.
 
         In no order. A record that does not open comes with `None`.
+        """
+        ...
+
+    async def admissible(self, scope: Scope, patients: Collection[PatientId]) -> frozenset[PatientId]:
+        """Return those of `patients` whose records `scope` covers, by their exact labels and their consents too.
+
+        They are opened for that, unaudited, and nothing of them is handed out. What does not open is left out.
         """
         ...
 

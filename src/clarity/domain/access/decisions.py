@@ -7,7 +7,7 @@ from datetime import datetime
 from clarity.domain.access.actors import Action, Actor, Reason, Relation
 from clarity.domain.access.consents import Consent
 from clarity.domain.access.policy import POLICY
-from clarity.domain.access.rules import NO_FIELDS, NOTHING, Right
+from clarity.domain.access.rules import NO_FIELDS, NOTHING, Cell, Right
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import PatientField
 from clarity.domain.records import Label, Resource, Sealed, Standing
@@ -79,6 +79,39 @@ class Scope:
         """Whether this scope may extend to records that stand."""
         return self.action is not Action.VIEW_TOMBSTONE
 
+    @property
+    def covered(self) -> frozenset[Label]:
+        """The labels of which this scope may cover records. Of any other it covers none, whatever tie or consent."""
+        return frozenset(label for label in Label if any(self._cells(label)))
+
+    @property
+    def covered_freely(self) -> frozenset[Label]:
+        """The labels of which this scope covers every record that stands: neither a tie nor a consent is asked for."""
+        if not self.reaches_the_rest or not self.right.exists:
+            return frozenset()
+        cells = {label: self._cell(Relation.ANYBODY, label) for label in Label}
+        return frozenset(label for label, cell in cells.items() if cell is not None and not cell.needs_consent)
+
+    @property
+    def covered_once_tied(self) -> frozenset[Label]:
+        """The labels of which this scope covers every record that `before_opening` lets through.
+
+        Whichever tie led there covers them, and without a consent.
+        """
+        return frozenset(
+            label
+            for label in Label
+            if (cells := self._cells(label)) and all(cell is not None and not cell.needs_consent for cell in cells)
+        )
+
+    def _cells(self, label: Label) -> list[Cell | None]:
+        """Return the cell of each relation that leads anywhere, for one label; none of an actor without a right."""
+        right = self.right
+        return [self._cell(relation, label) for relation in sorted(right.unguarded | right.guarded)]
+
+    def _cell(self, relation: Relation, label: Label) -> Cell | None:
+        return POLICY.cell(self.actor.role, self.resource, self.action, relation, label)
+
     def refuses(self, patient: PatientId, standing: Standing) -> Reason:
         """Return why this scope does not cover a record, as far as is known before opening, or `NONE` if it does."""
         return self.before_opening(patient, standing).reason
@@ -111,7 +144,7 @@ class Scope:
         cells = {
             relation: cell
             for relation in held
-            if (cell := POLICY.cell(self.actor.role, self.resource, self.action, relation, label))
+            if (cell := self._cell(relation, label))
         }
         free = {relation: cell.fields for relation, cell in cells.items() if not cell.needs_consent}
         if not cells:

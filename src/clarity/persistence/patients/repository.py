@@ -1,6 +1,6 @@
 """The patients of one unit of work."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -108,6 +108,16 @@ class SqlPatientRepository:
                         yield record, card
                 except CannotOpen:
                     yield record, None
+
+    async def admissible(self, scope: Scope, patients: Collection[PatientId]) -> frozenset[PatientId]:
+        """Return those of `patients` whose records `scope` covers, by their exact labels and their consents too."""
+        found: set[PatientId] = set()
+        asked = sorted(patients)
+        for start in range(0, len(asked), _ROWS_AT_A_TIME):
+            some = PatientFilter(patients=frozenset(asked[start : start + _ROWS_AT_A_TIME]))
+            rows = await self.session.execute(self._chosen(self.table.fetched, scope, some))
+            found |= {record.patient for record in map(self.table.record_of, rows) if self._covers(scope, record)}
+        return frozenset(found)
 
     async def find_by_source(self, source: str) -> PatientId | None:
         """Return the patient that came from this resource of another system, if there is one."""
@@ -271,6 +281,14 @@ class SqlPatientRepository:
         """Tell whether `scope` covers a record that was fetched here, by its exact label too."""
         decision = decide(scope, record)
         return decision.allowed and isinstance(record, SealedRecord) and self._may_be_shown(scope, record)
+
+    def _covers(self, scope: Scope, record: SealedRecord) -> bool:
+        """Tell whether `scope` covers an existing record by its exact label; one that does not open it does not."""
+        try:
+            label = self.table.label_of(record)
+            return scope.after_opening(record, label, self.table.consents_of(record)).allowed
+        except CannotOpen:
+            return False
 
     def _may_be_shown(self, scope: Scope, record: SealedRecord) -> bool:
         """Tell whether the exact label lets `scope` cover a record; one that does not open is for others to report."""
