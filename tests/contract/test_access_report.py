@@ -370,6 +370,22 @@ async def test_days_on_which_no_server_was_up_to_report_are_caught_up(
             assert (report and report.day) == (None if day is None else DAY + timedelta(days=day))
 
 
+async def test_a_report_that_a_clock_made_too_early_is_made_again_when_its_day_is_over(
+    practice: Practice, door: FrontDoor, reports: AccessReportService
+) -> None:
+    await door.employed(Role.COMPLIANCE_OFFICER)
+    anna, midnight = await clinician(practice, door), datetime(2026, 3, 13, 23, tzinfo=UTC)
+    for ahead, patients in ((timedelta(hours=1), 1), (timedelta(), 2)):
+        await looked(practice, anna, [(await practice.stored(a_patient())).id])
+        practice.clock.at = midnight + ahead
+        report = await reports.make_due()
+        assert report is not None
+        assert (report.day, [len(one.patients) for one in report.findings]) == (DAY, [patients])
+        assert await reports.make_due() is None
+    practice.clock.at += timedelta(hours=2)
+    assert await reports.make_due() is None
+
+
 async def test_there_is_nothing_to_report_on_from_before_the_trail_began(
     door: FrontDoor, reports: AccessReportService
 ) -> None:
@@ -406,7 +422,7 @@ async def test_what_fails_is_logged_and_tried_again(
 
 async def _is_made(practice: Practice) -> bool:
     async with practice.reading() as work:
-        return await work.access_reports.last_made(DAY) == DAY
+        return await work.access_reports.last_made(DAY, NOW) == DAY
 
 
 async def broke(practice: Practice, account: Account, patient: PatientId, at: datetime) -> BreakGlass:

@@ -310,6 +310,32 @@ async def test_each_time_it_is_broken_is_another_and_overlapping_ones_end_each_i
     assert (await ward.glass.view(carer, first.glass.id)).glass.expires_at == NOW + timedelta(minutes=10)
 
 
+async def test_a_clock_that_is_set_back_does_not_prolong_it(ward: Ward, ada: Patient) -> None:
+    carer = await ward.carer()
+    await ward.opened(carer, ada.id, minutes=30)
+    for behind, reached in ((timedelta(minutes=1), ALL_PATHS), (timedelta(minutes=1) + TICK, set()), (HOUR, set())):
+        ward.practice.clock.at = NOW - behind
+        assert await ward.finds(carer, ada.id) == reached
+    await ward.opened(carer, ada.id, minutes=30)
+    assert await ward.finds(carer, ada.id) == ALL_PATHS
+
+
+async def test_what_was_done_under_it_is_told_though_a_clock_was_set_back(ward: Ward, ada: Patient) -> None:
+    carer, officer = await ward.carer(), await ward.officer()
+    glass = (await ward.opened(carer, ada.id)).glass
+    for minutes in (-1, 20):
+        ward.practice.clock.at = NOW + timedelta(minutes=minutes)
+        await ward.charts.view(carer, ada.id)
+    ward.practice.clock.at -= HOUR
+    with pytest.raises(Conflict):  # it will give access again when the clock has come that far
+        await ward.glass.review(officer, glass.id, ReviewOutcome.JUSTIFIED, "Looks right.")
+    assert (await ward.glass.close(carer, glass.id)).uses.count == 2
+    ward.practice.clock.at = NOW
+    assert await ward.finds(carer, ada.id) == set()
+    uses = (await ward.glass.view(officer, glass.id)).uses
+    assert (uses.count, uses.first_at, uses.last_at) == (2, NOW - timedelta(minutes=1), NOW + timedelta(minutes=20))
+
+
 async def test_nobody_else_sees_anything_by_it_or_knows_of_it(ward: Ward, ada: Patient) -> None:
     carer, stranger = await ward.carer(), await ward.carer()
     report = await ward.opened(carer, ada.id)

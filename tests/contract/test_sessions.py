@@ -15,6 +15,7 @@ from tests.fakes.accounts import FrontDoor
 from tests.practice import Practice
 
 LATER = NOW + timedelta(minutes=1)
+END = LATER + timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -66,12 +67,12 @@ async def test_what_is_no_session_is_not_found(practice: Practice, door: FrontDo
 async def test_a_refresh_token_is_replaced_once(practice: Practice, door: FrontDoor) -> None:
     session = await added(practice, a_session(await door.employed()))
     async with practice.begin() as work:
-        await work.sessions.rotate(session, sha256(b"second").digest(), LATER)
-    rotated = replace(session, refresh_digest=sha256(b"second").digest(), refreshed_at=LATER)
+        await work.sessions.rotate(session, sha256(b"second").digest(), LATER, expires_at=END)
+    rotated = replace(session, refresh_digest=sha256(b"second").digest(), refreshed_at=LATER, expires_at=END)
     assert await found(practice, session) == rotated
     with pytest.raises(StaleWrite):
         async with practice.begin() as work:
-            await work.sessions.rotate(session, sha256(b"third").digest(), LATER)
+            await work.sessions.rotate(session, sha256(b"third").digest(), LATER, expires_at=END)
     assert await found(practice, session) == rotated
 
 
@@ -81,7 +82,7 @@ async def test_a_revoked_session_is_not_refreshed(practice: Practice, door: Fron
         await work.sessions.revoke(session.id, NOW)
     with pytest.raises(StaleWrite):
         async with practice.begin() as work:
-            await work.sessions.rotate(session, sha256(b"second").digest(), LATER)
+            await work.sessions.rotate(session, sha256(b"second").digest(), LATER, expires_at=END)
 
 
 async def test_a_session_ends_once_and_alone(practice: Practice, door: FrontDoor) -> None:

@@ -21,6 +21,7 @@ from clarity.cache.rates import MemoryRateLimit
 from clarity.domain.access import OPERATOR, Action, Reason, Role
 from clarity.domain.audit import MAX_IDS, AuditEvent, Outcome
 from clarity.domain.errors import Forbidden, Invalid, NotFound, TrailUnavailable, UnauditedAccess
+from clarity.domain.ids import EventId
 from clarity.domain.records import Resource
 from clarity.domain.trail import EVERYTHING, ExportFormat, TrailQuery
 from clarity.persistence.engine import Database
@@ -293,6 +294,38 @@ async def test_an_export_has_everything_in_order_and_not_itself(
     resources = [json.loads(line) for line in b"".join(piece.data for piece in lines).splitlines()]
     assert [one["id"] for one in resources] == [row["event"] for row in rows]
     assert {one.patient for one in await practice.events() if one.action is Action.EXPORT} == {None, ada}
+
+
+async def test_what_a_clock_dated_ahead_is_exported_too_and_the_export_ends(
+    practice: Practice, trail: TrailService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clarity.application.trail.CHUNK", 3)
+    ada = a_patient_id()
+    await noted(practice, *(viewed(ada, at=LATER + number * TICK) for number in range(4)))
+    practice.clock.at = LATER - HOUR
+    await noted(practice, viewed(ada, at=LATER - HOUR))
+    written = [str(one.id) for one in await practice.events()]
+    lines = [one async for one in trail.export(OFFICER, EVERYTHING, ExportFormat.CSV)]
+    rows = csv.DictReader(io.StringIO(b"".join(piece.data for piece in lines).decode()))
+    assert [row["event"] for row in rows] == [written[-1], *written[:-1]]
+
+
+async def test_pages_have_each_event_once_though_the_clock_is_set_back_meanwhile(
+    practice: Practice, trail: TrailService
+) -> None:
+    ada = a_patient_id()
+    await noted(practice, *(viewed(ada, at=LATER + number * TICK) for number in range(6)))
+    before = {one.id for one in await practice.events()}
+    query, cursor = TrailQuery(actions=frozenset({Action.VIEW})), ""
+    seen: list[EventId] = []
+    for back in (timedelta(), HOUR, timedelta(), HOUR):
+        practice.clock.at = LATER - back
+        await noted(practice, viewed(ada, at=practice.clock.at))
+        page = await trail.list(OFFICER, query, cursor=cursor, at_most=2)
+        seen.extend(line.entry.place.id for line in page.items)
+        cursor = page.next_cursor
+    assert len(seen) == len(set(seen))
+    assert before <= set(seen)
 
 
 async def test_an_export_without_a_trail_fails_in_its_middle(

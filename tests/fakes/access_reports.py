@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 from clarity.domain.access import Action
 from clarity.domain.audit import AuditEvent, Outcome
+from clarity.domain.dates import CLOCKS_DIFFER
 from clarity.domain.ids import AccountId, PatientId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Resource
@@ -48,14 +49,18 @@ class MemoryAccessReportRepository:
         ]
         return sorted(waiting, key=lambda one: (one.opened_at, one.id))[:at_most]
 
-    async def last_made(self, until: date) -> date | None:
-        return max((day for day in self.tables.access_reports if day <= until), default=None)
+    async def last_made(self, until: date, at: datetime) -> date | None:
+        return max((day for day in self.tables.access_reports if day <= until and self._is_made(day, at)), default=None)
 
     async def add(self, day: date, findings: int, at: datetime) -> bool:
-        if day in self.tables.access_reports:
+        if self._is_made(day, at):
             return False
-        self.tables.access_reports[day] = findings
+        self.tables.access_reports[day] = at
         return True
+
+    def _is_made(self, day: date, at: datetime) -> bool:
+        made = self.tables.access_reports.get(day)
+        return made is not None and made <= at + CLOCKS_DIFFER
 
     def _looks(self, span: Span) -> Iterator[Look]:
         for event in self.events():

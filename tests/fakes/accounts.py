@@ -187,11 +187,11 @@ class MemorySessionRepository:
         ]
         return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)[:at_most]
 
-    async def rotate(self, session: Session, digest: bytes, at: datetime) -> None:
+    async def rotate(self, session: Session, digest: bytes, at: datetime, *, expires_at: datetime) -> None:
         stored = self.staff.sessions[session.id]
         if stored.revoked_at is not None or stored.refresh_digest != session.refresh_digest:
             raise StaleWrite
-        self.staff.sessions[session.id] = replace(stored, refresh_digest=digest, refreshed_at=at)
+        self.staff.sessions[session.id] = replace(stored, refresh_digest=digest, refreshed_at=at, expires_at=expires_at)
 
     async def revoke(self, session: SessionId, at: datetime) -> None:
         stored = self.staff.sessions.get(session)

@@ -68,7 +68,7 @@ class MemoryBreakGlassRepository:
         self.ledger.change(Resource.BREAK_GLASS, glass.id, version=glass.version)
 
     async def close_all(self, account: AccountId, at: datetime) -> int:
-        lasting = [one for one in self.tables.broken_glass.values() if one.account == account and one.holds_at(at)]
+        lasting = [one for one in self.tables.broken_glass.values() if one.account == account and not one.has_ended(at)]
         self.tables.broken_glass.update({one.id: replace(one, closed_at=at) for one in lasting})
         return len(lasting)
 
@@ -81,11 +81,12 @@ class MemoryBreakGlassRepository:
         return saved
 
     async def uses_of(self, glass: BreakGlass) -> Uses:
+        until = glass.ends_at if glass.opened_at < glass.ends_at else glass.expires_at
         instants = sorted(
             event.at
             for event in self.events()
             if (event.patient, event.actor, event.purpose) == (glass.patient, glass.account, glass.purpose)
-            and (event.outcome, glass.opened_at <= event.at < glass.ends_at) == (Outcome.SUCCEEDED, True)
+            and (event.outcome, glass.usable_from <= event.at < until) == (Outcome.SUCCEEDED, True)
             and event.action is not Action.BREAK_GLASS
         )
         return Uses(count=len(instants), first_at=instants[0], last_at=instants[-1]) if instants else Uses()

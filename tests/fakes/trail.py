@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from clarity.application.ports import TrailCount, TrailPage
@@ -31,6 +32,9 @@ class MemoryTrailReader:
             self.ledger.disclose(Resource.AUDIT_EVENT, entry.place.id)
         resume = found[at_most - 1].place if len(found) > at_most else None
         return TrailPage(entries=tuple(found[:at_most]), resume=resume)
+
+    async def latest(self) -> datetime | None:
+        return max((event.at for event in self.events), default=None)
 
     async def count(self, query: TrailQuery) -> TrailCount:
         return TrailCount(count=len(self._chosen(query)), exact=True)

@@ -82,7 +82,7 @@ class AccessReportService:
         """
         yesterday = self._yesterday()
         async with self.reading() as work:
-            made = await work.access_reports.last_made(yesterday)
+            made = await work.access_reports.last_made(yesterday, self.now())
             day = yesterday if made is None else max(made + _A_DAY, yesterday - _CAUGHT_UP)
             if day > yesterday or not await work.access_reports.has_begun(self._span(day).end):
                 return None

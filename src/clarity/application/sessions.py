@@ -266,7 +266,9 @@ class SessionService:
         refresh_token = self._next_token(family)
         async with self.begin() as work:
             attempt = work.note(self._attempt(actor_of(account, request, session=session.id), Action.REFRESH, account))
-            await work.sessions.rotate(session, self.tokens.refresh_digest(refresh_token), attempt.at)
+            # Opened while a clock was ahead, it would outlast the others by as much as that was set back since.
+            ends = min(session.expires_at, attempt.at + self.session_ttl)
+            await work.sessions.rotate(session, self.tokens.refresh_digest(refresh_token), attempt.at, expires_at=ends)
         return self._opened(session, account, refresh_token)
 
     @retrying

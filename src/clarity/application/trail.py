@@ -96,13 +96,14 @@ class TrailService:
     async def export(self, actor: Actor, query: TrailQuery, form: ExportFormat) -> AsyncIterator[ExportPiece]:
         """Yield the events that meet `query` and have happened by now, the oldest first, written as `form`.
 
-        Each piece is in the trail before it is handed out. If the trail fails, so does the export, in its middle:
-        whoever passes it on must not end it as if it were whole.
+        Where a clock was ahead, some are dated later than now: those are yielded too. Each piece is in the trail before
+        it is handed out. If the trail fails, so does the export, in its middle: whoever passes it on must not end it as
+        if it were whole.
         """
-        writer, now = self.formats[form], self.now()
+        writer, asked = self.formats[form], _checked(query)
         # What it adds to the trail itself is later, or an export would never end.
-        asked = _checked(query)
-        asked = replace(asked, until=now if asked.until is None else min(asked.until, now), oldest_first=True)
+        end = await self._end()
+        asked = replace(asked, until=end if asked.until is None else min(asked.until, end), oldest_first=True)
         after: TrailPlace | None = None
         written, head = 0, writer.head()
         while True:
@@ -113,6 +114,14 @@ class TrailService:
                 head = b""
             if after is None:
                 return
+
+    @retrying
+    async def _end(self) -> datetime:
+        """Return the first instant beyond all that has happened by now."""
+        now = self.now()
+        async with self.reading() as work:
+            latest = await work.trail.latest()
+        return now if latest is None or latest <= now else latest + _MICROSECOND
 
     @retrying
     async def _chunk(

@@ -7,6 +7,7 @@ from typing import Final, Self
 from uuid import UUID
 
 from clarity.domain.access import Purpose, Role
+from clarity.domain.dates import CLOCKS_DIFFER
 from clarity.domain.errors import Conflict, Forbidden, Invalid
 from clarity.domain.ids import AccountId, BreakGlassId, PatientId
 from clarity.domain.values import Confidential, allow_text, require_text
@@ -48,6 +49,9 @@ class Review(Confidential):
 class BreakGlass(Confidential):
     """That `account` broke the glass for one patient, from `opened_at` until `expires_at` or until it was closed.
 
+    Before `opened_at` it gives nothing, as after its end: a clock that is set back does not prolong it, and nothing is
+    done under it at instants of which the review is not told.
+
     It holds what 42 CFR 2.51(c) wants recorded of a disclosure in an emergency (as amended, 89 FR 12628): the name of
     the medical personnel to whom it was made, `name`, and their `affiliation` with any health care facility (c)(1); the
     name of the person who made it, `disclosed_by` (c)(2); its date and time, `opened_at`, and in the trail that of each
@@ -86,17 +90,26 @@ class BreakGlass(Confidential):
         return BreakGlassStatus.UNREVIEWED if self.review is None else BreakGlassStatus.REVIEWED
 
     @property
+    def usable_from(self) -> datetime:
+        """The first instant at which it gives access, by the clock of another server."""
+        return self.opened_at - CLOCKS_DIFFER
+
+    @property
     def ends_at(self) -> datetime:
         """The instant from which on it gives nothing any more."""
         return self.expires_at if self.closed_at is None else min(self.closed_at, self.expires_at)
 
     def holds_at(self, at: datetime) -> bool:
         """Tell whether it gives access at an instant."""
-        return self.closed_at is None and at < self.expires_at
+        return self.usable_from <= at and not self.has_ended(at)
+
+    def has_ended(self, at: datetime) -> bool:
+        """Tell whether it gives nothing from an instant on."""
+        return self.closed_at is not None or self.expires_at <= at
 
     def closed(self, at: datetime) -> Self:
         """Return it as ended at `at`. Raises `Conflict` if it has ended before."""
-        if not self.holds_at(at):
+        if self.has_ended(at):
             raise Conflict("this access has ended before")
         return replace(self, closed_at=at)
 
@@ -110,7 +123,7 @@ class BreakGlass(Confidential):
             raise Forbidden("somebody else has to review this")
         if self.review is not None:
             raise Conflict("this was reviewed before")
-        if not self.holds_at(review.at):
+        if self.has_ended(review.at):
             return replace(self, review=review)
         if review.outcome is ReviewOutcome.JUSTIFIED:
             raise Conflict("this access lasts still: review it when it has ended, or end it as unjustified")

@@ -15,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from clarity.domain.access import Role
+from clarity.domain.dates import CLOCKS_DIFFER
 from clarity.domain.ids import AccountId, BreakGlassId, PatientId, PractitionerId
 from clarity.domain.names import HumanName, fold
 from clarity.domain.practice_hours import PracticeHours, Span, on_weekend
@@ -59,8 +60,6 @@ _FLOOR_WITHOUT_COMPARISON = 100
 _USUAL_ON_DAYS = 2
 # A front desk is busy with a record for some time after something was written to it: letters, calls, bills.
 _RECENT = timedelta(days=30)
-# Servers stamp what they write and what they show, each by its own clock.
-_CLOCKS_DIFFER = timedelta(minutes=1)
 _BY_CARE_TEAM = frozenset({Role.CLINICIAN, Role.NURSE})
 
 
@@ -95,7 +94,8 @@ class Tie:
 
     def held_about(self, at: datetime) -> bool:
         """Tell whether the tie held within a minute of an instant."""
-        return self.since - _CLOCKS_DIFFER <= at and (self.until is None or at <= self.until + _CLOCKS_DIFFER)
+        # Servers stamp what they write and what they show, each by its own clock.
+        return self.since - CLOCKS_DIFFER <= at and (self.until is None or at <= self.until + CLOCKS_DIFFER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class PatientTies:
         if look.role is not Role.FRONT_DESK or look.listed:
             return True
         return any(tie.held_about(look.at) for tie in self.care_team) or any(
-            look.at - _RECENT <= at <= look.at + _CLOCKS_DIFFER for at in self.written
+            look.at - _RECENT <= at <= look.at + CLOCKS_DIFFER for at in self.written
         )
 
 

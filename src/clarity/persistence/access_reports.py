@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     Date,
-    Insert,
     Select,
     and_,
     false,
@@ -31,6 +30,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from clarity.domain.access import Action, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.break_glass import BreakGlassStatus
+from clarity.domain.dates import CLOCKS_DIFFER
 from clarity.domain.ids import AccountId, BreakGlassId, PatientId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Resource
@@ -76,10 +76,7 @@ def _quarter_of_microseconds(element: _Quarter, compiler: SQLCompiler, **kw: Any
     return f"({compiler.process(element.clauses, **kw)}) / 900000000"
 
 
-_INSERTS: dict[str, Callable[[type[Base]], Insert]] = {
-    "postgresql": lambda rows: postgresql.insert(rows).on_conflict_do_nothing(),
-    "sqlite": lambda rows: sqlite.insert(rows).on_conflict_do_nothing(),
-}
+_INSERTS: dict[str, Callable[..., Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +154,19 @@ class SqlAccessReportRepository:
             for row in await self.session.execute(statement.limit(at_most))
         ]
 
-    async def last_made(self, until: date) -> date | None:
-        """Return the latest day up to `until` whose report was made."""
-        return await self.session.scalar(select(func.max(AccessReportRow.day)).where(AccessReportRow.day <= until))
+    async def last_made(self, until: date, at: datetime) -> date | None:
+        """Return the latest day up to `until` whose report was made by now."""
+        row = AccessReportRow
+        made = (row.day <= until, row.created_at <= at + CLOCKS_DIFFER)
+        return await self.session.scalar(select(func.max(row.day)).where(*made))
 
     async def add(self, day: date, findings: int, at: datetime) -> bool:
-        """Remember that the report of a day was made, and return whether nobody else did so before."""
-        insert = _INSERTS[self.session.get_bind().dialect.name]
-        statement = insert(AccessReportRow).values(day=day, findings=findings, created_at=at)
+        """Remember that the report of a day was made, and return whether nobody else did so by now."""
+        row, insert = AccessReportRow, _INSERTS[self.session.get_bind().dialect.name]
+        written = {"findings": findings, "created_at": at}
+        ahead = row.created_at > at + CLOCKS_DIFFER
+        statement = insert(row).values(day=day, **written)
+        statement = statement.on_conflict_do_update(index_elements=[row.day], set_=written, where=ahead)
         return cast("CursorResult[Any]", await self.session.execute(statement)).rowcount > 0
 
     async def _written(self, patients: Collection[PatientId]) -> dict[PatientId, dict[int, datetime]]:

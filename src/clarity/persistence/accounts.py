@@ -302,14 +302,14 @@ class SqlSessionRepository:
         statement = statement.order_by(SessionRow.created_at.desc(), SessionRow.id.desc()).limit(at_most)
         return [_to_session(row, client=row.client or "") for row in await self.session.execute(statement)]
 
-    async def rotate(self, session: Session, digest: bytes, at: datetime) -> None:
+    async def rotate(self, session: Session, digest: bytes, at: datetime, *, expires_at: datetime) -> None:
         """Replace the refresh token of `session`, or raise `StaleWrite` if it was replaced or revoked meanwhile."""
         statement = update(SessionRow).where(
             SessionRow.id == session.id,
             SessionRow.refresh_digest == session.refresh_digest,
             SessionRow.revoked_at.is_(None),
         )
-        await write_one(self.session, statement.values(refresh_digest=digest, refreshed_at=at))
+        await write_one(self.session, statement.values(refresh_digest=digest, refreshed_at=at, expires_at=expires_at))
 
     async def revoke(self, session: SessionId, at: datetime) -> None:
         """End a session; ending it again changes nothing."""

@@ -138,6 +138,10 @@ class SqlTrailReader:
             self.ledger.disclose(Resource.AUDIT_EVENT, entry.place.id)
         return TrailPage(entries=tuple(shown), resume=shown[-1].place if len(entries) > at_most else horizon)
 
+    async def latest(self) -> datetime | None:
+        """Return the instant of the latest event, from the end of an index."""
+        return await self.session.scalar(select(_EVENTS.at).order_by(_EVENTS.at.desc()).limit(1))
+
     async def count(self, query: TrailQuery) -> TrailCount:
         """Return how many events meet `query`, exactly if they are few and soon found."""
         known: set[UUID] = set()

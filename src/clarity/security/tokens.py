@@ -9,6 +9,7 @@ import jwt
 from jwt.types import Options
 
 from clarity.application.ports import AccessClaims
+from clarity.domain.dates import CLOCKS_DIFFER
 from clarity.domain.errors import Unauthenticated
 from clarity.domain.ids import AccountId, SessionId
 from clarity.security.hazmat import random_bytes, sha256
@@ -20,9 +21,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # As in RFC 9068, 2.1, so that no JWT made for another end passes for an access token.
 _TYPE: Final = "at+jwt"
-
-# Between two servers of one practice, whose clocks are set by the network.
-_CLOCKS_DIFFER: Final = timedelta(minutes=1)
 
 _OPTIONS: Final[Options] = {
     "require": ["iss", "aud", "sub", "sid", "iat", "exp", "jti"],
@@ -94,7 +92,7 @@ class AccessTokens:
             raise Unauthenticated from None
         if now >= read.expires_at:
             raise Unauthenticated("The access token has expired.")
-        if issued_at > now + _CLOCKS_DIFFER:
+        if issued_at > now + CLOCKS_DIFFER:
             raise Unauthenticated
         return read
 

@@ -355,6 +355,22 @@ async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(
     assert (event.actor, event.reason) == (ANONYMOUS, Reason.EXPIRED)
 
 
+async def test_a_session_opened_by_a_clock_that_was_ahead_ends_with_the_others_once_it_is_refreshed(
+    door: FrontDoor,
+) -> None:
+    door.session_ttl, ahead = timedelta(hours=1), timedelta(days=365)
+    door.at += ahead
+    opened = await door.logged_in(await door.employed())
+    door.at -= ahead
+    opened = await door.refreshed(opened)
+    door.at += timedelta(hours=1) - timedelta(microseconds=1)
+    opened = await door.refreshed(opened)
+    assert await door.holds(opened)
+    door.at += timedelta(microseconds=1)
+    with pytest.raises(Unauthenticated):
+        await door.refreshed(opened)
+
+
 async def test_refreshing_gives_new_tokens_and_an_event(door: FrontDoor, units: MemoryUnitsOfWork) -> None:
     account = await door.employed()
     opened = await door.logged_in(account)

@@ -199,7 +199,7 @@ SECOND = timedelta(seconds=1)
         (a_consent(until=NOW), False),
         (a_consent(withdrawn_at=NOW), False),
         (a_consent(withdrawn_at=LONG_AGO), False),
-        (a_consent(withdrawn_at=NEVER), True),
+        (a_consent(withdrawn_at=NEVER), False),
         (a_consent(labels=(Label.PSYCHOTHERAPY,)), False),
         (a_consent(purposes=(Purpose.OPERATIONS, Purpose.RESEARCH)), False),
         (a_consent(purposes=(Purpose.OPERATIONS, Purpose.TREATMENT)), True),

@@ -43,10 +43,13 @@ class AccessReportRepository(Protocol):
         """
         ...
 
-    async def last_made(self, until: date) -> date | None:
-        """Return the latest day up to `until`, that included, whose report was made."""
+    async def last_made(self, until: date, at: datetime) -> date | None:
+        """Return the latest day up to `until`, that included, whose report was made by now, `at`.
+
+        One made later than now was made by a clock that was ahead, before its day was over: it does not count.
+        """
         ...
 
     async def add(self, day: date, findings: int, at: datetime) -> bool:
-        """Remember that the report of a day was made, and return whether nobody else did so before."""
+        """Remember that the report of a day was made, and return whether nobody else did so by now, `at`."""
         ...

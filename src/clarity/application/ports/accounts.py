@@ -82,8 +82,11 @@ class SessionRepository(Protocol):
         """Return the sessions of an account that are good `now` and were refreshed since, the newest first."""
         ...
 
-    async def rotate(self, session: Session, digest: bytes, at: datetime) -> None:
-        """Replace the refresh token of `session`. Raises `StaleWrite` if it was replaced or revoked meanwhile."""
+    async def rotate(self, session: Session, digest: bytes, at: datetime, *, expires_at: datetime) -> None:
+        """Replace the refresh token of `session`, and let it end at `expires_at`.
+
+        Raises `StaleWrite` if it was replaced or revoked meanwhile.
+        """
         ...
 
     async def revoke(self, session: SessionId, at: datetime) -> None:

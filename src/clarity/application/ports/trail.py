@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from clarity.domain.audit import AuditEvent, Entry
@@ -62,6 +63,10 @@ class TrailReader(Protocol):
 
         The work is bounded, however long the trail is.
         """
+        ...
+
+    async def latest(self) -> datetime | None:
+        """Return the instant of the latest event, which a clock may have dated ahead, or `None` if there is none."""
         ...
 
     async def count(self, query: TrailQuery) -> TrailCount:

@@ -106,9 +106,11 @@ class Consent(Confidential):
         )
 
     def holds_at(self, at: datetime) -> bool:
-        """Tell whether the consent is in force at an instant."""
-        withdrawn = self.withdrawn_at is not None and self.withdrawn_at <= at
-        return self.since <= at and (self.until is None or at < self.until) and not withdrawn
+        """Tell whether the consent is in force at an instant, the present one.
+
+        One that was withdrawn never is again, whatever the clocks say: the one of who withdrew it may have been ahead.
+        """
+        return self.withdrawn_at is None and self.since <= at and (self.until is None or at < self.until)
 
     def withdraw(self, at: datetime, by: UUID) -> Self:
         """Return this consent as withdrawn; raises `Conflict` if it was before."""

@@ -162,12 +162,16 @@ class SqlBreakGlassRepository:
         return replace(glass, version=version)
 
     async def uses_of(self, glass: BreakGlass) -> Uses:
-        """Return what its account did for the purpose of an emergency with records of its patient in its time."""
+        """Return what its account did for the purpose of an emergency with records of its patient in its time.
+
+        If it was closed before it began, a clock was set back meanwhile: then all is told that it may have served for.
+        """
+        until = glass.ends_at if glass.opened_at < glass.ends_at else glass.expires_at
         events = AuditEventRow
         rows = await self.session.scalars(
             select(events.encoded)
             .where(events.patient_id == glass.patient, events.actor_id == glass.account)
-            .where(events.at >= glass.opened_at, events.at < glass.ends_at)
+            .where(events.at >= glass.usable_from, events.at < until)
             .where(events.outcome == int(Outcome.SUCCEEDED), events.action != int(Action.BREAK_GLASS))
             .order_by(events.at)
         )

@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, bindpa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.application.ports import Clock
+from clarity.domain.dates import CLOCKS_DIFFER
 from clarity.persistence.tables import Base, SealedColumns
 from clarity.persistence.types import GatheredIds, Instant
 
@@ -41,6 +42,7 @@ def emergencies_of(patient: Any, now: Clock) -> Any:
             BreakGlassRow.patient_id == patient,
             BreakGlassRow.closed_at.is_(None),
             BreakGlassRow.expires_at > bindparam("now", callable_=now, type_=Instant),
+            BreakGlassRow.created_at <= bindparam("soon", callable_=lambda: now() + CLOCKS_DIFFER, type_=Instant),
         )
         .scalar_subquery()
         .label("emergencies")
@@ -54,4 +56,5 @@ def broke_glass_for(account: UUID, patient: Any, at: datetime) -> ColumnElement[
         BreakGlassRow.patient_id == patient,
         BreakGlassRow.closed_at.is_(None),
         BreakGlassRow.expires_at > at,
+        BreakGlassRow.created_at <= at + CLOCKS_DIFFER,
     )
