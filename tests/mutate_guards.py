@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = Path("src/clarity")
 _COPIED = ("src", "tests", "examples", "docs", "pyproject.toml")
 _FAILED = 1  # the exit status of pytest for tests that ran and failed
-_SECONDS = 180.0
+_SECONDS = 180.0  # for one test
+_SECONDS_MORE = 5.0  # for each other one, where all of them run at once
 _AT_ONCE = 2
 
 
@@ -41,12 +42,19 @@ def main(wanted: Sequence[str]) -> int:
             print(output)
             return status
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            shares = threads.map(lambda number: list(removed(trees[number], chosen[number::_AT_ONCE])), range(_AT_ONCE))
-            unnoticed = [problem for share in shares for problem in share]
-    for problem in unnoticed:
-        print(problem)
-    print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} removals were noticed.")
+            shares = threads.map(lambda number: told(removed(trees[number], chosen[number::_AT_ONCE])), range(_AT_ONCE))
+            unnoticed = sum(shares)
+    print(f"\n{len(chosen) - unnoticed} of {len(chosen)} removals were noticed.")
     return 1 if unnoticed else 0
+
+
+def told(problems: Iterable[str]) -> int:
+    """Print what nobody noticed as soon as that is known, since all together take long, and return how many it were."""
+    number = 0
+    for problem in problems:
+        print(f"\n{problem}", flush=True)
+        number += 1
+    return number
 
 
 def copied(tree: Path) -> Path:
@@ -77,7 +85,8 @@ def removed(tree: Path, removals: Sequence[Removal]) -> Iterator[str]:
         if status != _FAILED:
             last = output.strip().rpartition("\n")[2]
             yield f"{removal.guard}: {removal.test} ended with {status} ({last})"
-        print("." if status == _FAILED else "!", end="", flush=True)
+        else:
+            print(".", end="", flush=True)
 
 
 def run(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
@@ -98,11 +107,12 @@ def run(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
         "",  # those too that the suite leaves to a soak on this database
     ]
     command += [f"tests/{test}" for test in tests]
+    seconds = _SECONDS + _SECONDS_MORE * (len(tests) - 1)
     # In front of the installed package, which is the tree that must not be touched.
     environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         ended = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
         return -1, "took too long"
