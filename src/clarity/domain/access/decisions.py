@@ -141,11 +141,7 @@ class Scope:
             return first
         # The bit beside the seal is whoever writes the table's to change; the label inside is not.
         held = relations_of(self.actor, record.patient, standing)
-        cells = {
-            relation: cell
-            for relation in held
-            if (cell := self._cell(relation, label))
-        }
+        cells = {relation: cell for relation in held if (cell := self._cell(relation, label))}
         free = {relation: cell.fields for relation, cell in cells.items() if not cell.needs_consent}
         if not cells:
             return Decision(reason=Reason.LABEL)
