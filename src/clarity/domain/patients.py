@@ -369,6 +369,8 @@ class PatientQuery(Confidential):
     practitioner: PractitionerId | None = None
     sort: PatientSort = PatientSort.NAME
     descending: bool = False
+    fragments: tuple[str, ...] = field(default=(), init=False, compare=False)
+    """The folded fragments of a name a match must have."""
 
     def __post_init__(self) -> None:
         """Raise `Invalid` if nobody could match, or a text is unreasonably long."""
@@ -384,6 +386,8 @@ class PatientQuery(Confidential):
             raise Invalid("born_to", "must not be before born_from")
         if self.identifier_system and not self.identifier:
             raise Invalid("identifier_system", "needs an identifier")
+        # Folded once, since a search asks it of every patient.
+        object.__setattr__(self, "fragments", fragments_of(self.name))
 
     @property
     def terms(self) -> tuple[IndexTerm, ...]:
@@ -398,16 +402,41 @@ class PatientQuery(Confidential):
         return tuple(IndexTerm(kind, text) for kind, text in asked if text)
 
     @property
-    def fragments(self) -> tuple[str, ...]:
-        """The folded fragments of a name a match must have."""
-        return fragments_of(self.name)
-
-    @property
     def normalised(self) -> bytes:
         """What is asked, in one spelling for each meaning: the same for two searches that cannot differ."""
-        asked = {item.name: str(value) for item in fields(self) if (value := getattr(self, item.name)) != item.default}
+        given = (item for item in fields(self) if item.init)
+        asked = {item.name: str(value) for item in given if (value := getattr(self, item.name)) != item.default}
         asked["name"] = " ".join(sorted(self.fragments))
         return json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()
+
+    def is_met_by(self, patient: "Patient | PatientCard", today: date) -> bool:
+        """Tell whether a patient meets the conditions that only the content can answer."""
+        return (
+            self._has_age(patient.born, today)
+            and self._is_born(patient.born)
+            and self.gender in {None, patient.gender}
+            and self.birth_sex in {None, patient.birth_sex}
+            and (not self.fragments or any(name.has(self.fragments) for name in patient.names))
+            and self._is_numbered(patient.identifiers)
+        )
+
+    def _has_age(self, born: PartialDate, today: date) -> bool:
+        if self.min_age is None and self.max_age is None:
+            return True
+        oldest, youngest = years_between(born.first, today), years_between(born.last, today)
+        least = 0 if self.min_age is None else self.min_age
+        return oldest >= least and (self.max_age is None or youngest <= self.max_age)
+
+    def _is_born(self, born: PartialDate) -> bool:
+        return (self.born_from is None or born.last >= self.born_from) and (
+            self.born_to is None or born.first <= self.born_to
+        )
+
+    def _is_numbered(self, identifiers: tuple[Identifier, ...]) -> bool:
+        if not self.identifier_system:
+            return True
+        asked = (self.identifier_system, as_compared(self.identifier))
+        return any((identifier.system, as_compared(identifier.value)) == asked for identifier in identifiers)
 
 
 def sort_key(sort: PatientSort, name: tuple[str, str, str], born: int, changed: int) -> tuple[str, ...]:
@@ -438,39 +467,10 @@ class PatientCard(Confidential):
 
     def matches(self, query: PatientQuery, today: date) -> bool:
         """Tell whether this patient meets the conditions of `query` that only the content can answer."""
-        return (
-            self._has_age(query, today)
-            and self._is_born(query)
-            and query.gender in {None, self.gender}
-            and query.birth_sex in {None, self.birth_sex}
-            and self._is_named(query)
-            and self._is_numbered(query)
-        )
+        return query.is_met_by(self, today)
 
     def sort_key(self, query: PatientQuery) -> tuple[str, ...]:
         """Return what the patient is ordered by, ties broken by id. Only keys of one query compare."""
         family, given = called_by(self.names).sort_key
         name = (family, given, self.id.hex)
         return sort_key(query.sort, name, self.born.first.toordinal(), microseconds_of(self.changed_at))
-
-    def _has_age(self, query: PatientQuery, today: date) -> bool:
-        if query.min_age is None and query.max_age is None:
-            return True
-        oldest, youngest = years_between(self.born.first, today), years_between(self.born.last, today)
-        least = 0 if query.min_age is None else query.min_age
-        return oldest >= least and (query.max_age is None or youngest <= query.max_age)
-
-    def _is_born(self, query: PatientQuery) -> bool:
-        return (query.born_from is None or self.born.last >= query.born_from) and (
-            query.born_to is None or self.born.first <= query.born_to
-        )
-
-    def _is_named(self, query: PatientQuery) -> bool:
-        fragments = query.fragments
-        return not fragments or any(name.has(fragments) for name in self.names)
-
-    def _is_numbered(self, query: PatientQuery) -> bool:
-        if not query.identifier_system:
-            return True
-        asked = (query.identifier_system, as_compared(query.identifier))
-        return any((identifier.system, as_compared(identifier.value)) == asked for identifier in self.identifiers)
