@@ -13,6 +13,7 @@ from clarity.application.ports import BeginReading, Clock, Cursors, TrailCount, 
 from clarity.application.retry import retrying
 from clarity.domain.access import ANONYMOUS, OPERATOR, SENDER, WATCH, Action, Actor
 from clarity.domain.audit import Attempt
+from clarity.domain.dates import instant_of, microseconds_of
 from clarity.domain.errors import Invalid, NotFound
 from clarity.domain.ids import AccountId, EventId
 from clarity.domain.records import Resource
@@ -33,7 +34,6 @@ NAMES = {
 _WRITTEN_AT_ONCE = 5
 # So many times an export looks on for what is rare before it lets the trail say that it did.
 _LOOKS = 20
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PLACE = struct.Struct(">q16sI?")
 
@@ -199,8 +199,8 @@ def _spelt(query: TrailQuery) -> bytes:
         {
             "patient": str(query.patient or ""),
             "actor": str(query.actor or ""),
-            "since": None if query.since is None else (query.since - _EPOCH) // _MICROSECOND,
-            "until": None if query.until is None else (query.until - _EPOCH) // _MICROSECOND,
+            "since": None if query.since is None else microseconds_of(query.since),
+            "until": None if query.until is None else microseconds_of(query.until),
             "actions": sorted(map(int, query.actions)),
             "resources": sorted(map(int, query.resources)),
             "outcomes": sorted(map(int, query.outcomes)),
@@ -211,10 +211,10 @@ def _spelt(query: TrailQuery) -> bytes:
 
 
 def _sealable(place: TrailPlace, count: TrailCount) -> bytes:
-    return _PLACE.pack((place.at - _EPOCH) // _MICROSECOND, place.id.bytes, count.count, count.exact)
+    return _PLACE.pack(microseconds_of(place.at), place.id.bytes, count.count, count.exact)
 
 
 def _place(sealed: bytes) -> tuple[TrailPlace, TrailCount]:
     at, event, count, exact = _PLACE.unpack(sealed)
-    place = TrailPlace(_EPOCH + at * _MICROSECOND, EventId(UUID(bytes=event)))
+    place = TrailPlace(instant_of(at), EventId(UUID(bytes=event)))
     return place, TrailCount(count=count, exact=exact)

@@ -35,20 +35,19 @@ a leaf from being taken for a node. `mac = HMAC-SHA-256(audit key, leaf)` is wha
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
 
 from clarity.domain.access import Action, Purpose, Reason, Role
 from clarity.domain.audit import AuditEvent, Entry, Outcome
+from clarity.domain.dates import instant_of, microseconds_of
 from clarity.domain.errors import Invalid, NotCanonical
 from clarity.domain.ids import EventId, PatientId, RequestId
 from clarity.domain.records import Resource
 
 FORMAT_VERSION = 1
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _HEAD = struct.Struct(">B16sq16sBBHHBH16sQIQ")
 _UTC_OFFSET = timedelta(0)
 _DIGEST_LENGTHS = (0, 32)
@@ -66,7 +65,7 @@ def encode(event: AuditEvent) -> bytes:
         head = _HEAD.pack(
             FORMAT_VERSION,
             event.id.bytes,
-            (event.at - _EPOCH) // _MICROSECOND,
+            microseconds_of(event.at),
             event.actor.bytes,
             event.role,
             event.purpose,
@@ -183,7 +182,7 @@ def _read(data: bytes) -> AuditEvent:
     listed, place = int.from_bytes(data[place : place + 2], "big"), place + 2
     return AuditEvent(
         id=EventId(UUID(bytes=event_id)),
-        at=_EPOCH + timedelta(microseconds=at),
+        at=instant_of(at),
         actor=UUID(bytes=actor),
         role=Role(role),
         operator=operator.decode("ascii"),

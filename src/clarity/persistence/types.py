@@ -1,6 +1,6 @@
 """Column types that mean the same on PostgreSQL and on SQLite."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -13,10 +13,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
+from clarity.domain.dates import instant_of, microseconds_of
 from clarity.persistence.registry import number_of
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class _UuidBytes(TypeDecorator[UUID]):
@@ -45,12 +43,12 @@ class _Microseconds(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """Return the microseconds."""
         del dialect
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else microseconds_of(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Return the instant, in UTC."""
         del dialect
-        return None if value is None else _EPOCH + value * _MICROSECOND
+        return None if value is None else instant_of(value)
 
 
 # The variant stands on the SQLite side, so that the drivers' own conversion is all that PostgreSQL pays for.
