@@ -1,0 +1,165 @@
+"""Fills a practice with people: sealed as the application seals them, and copied as an administrator would.
+
+Every patient is made, validated and sealed by the package's own code under a data key of their own, in as many
+processes as there are cores, and goes to the database by COPY. Triggers do not fire meanwhile, and indexes are built
+afterwards, as when a dump is restored. The trail gets no events of it.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from uuid_utils.compat import uuid7
+
+from benchmarks import peer
+from benchmarks.driver import Connection, connected
+from benchmarks.people import People
+from clarity.bootstrap import open_keyring
+from clarity.config import Settings
+from clarity.domain.access import OPERATOR
+from clarity.domain.identifiers import IndexTerm
+from clarity.domain.ids import PatientId
+from clarity.domain.patients import Patient
+from clarity.persistence.keys import DataKeys
+from clarity.persistence.patients.mapping import PatientTable, written
+from clarity.security.blind_index import BlindIndex, IndexValue
+
+_AT_A_TIME = 4_000
+_LOADED = ("patients", "data_keys", "patient_identifiers")
+_AUDIT = ("created_at", "created_by", "updated_at", "updated_by")
+_PATIENT = ("id", *_AUDIT, "sealed", "key_generation", "version", "status", "guarded")
+_KEY = ("subject_id", "generation", "kek_generation", "wrapped", "created_at")
+_IDENTIFIER = ("id", "patient_id", "kind", "generation_a", "digest_a", "since_version")
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """Where the keys and the database of a practice are, and the peer's database beside it if there is one."""
+
+    data_dir: str
+    url: str
+    owner_url: str
+    peer_url: str
+    seed: int
+
+    @property
+    def settings(self) -> Settings:
+        """How a server of this practice would be set up."""
+        return Settings(data_dir=Path(self.data_dir), async_database_uri=SecretStr(self.url))
+
+
+async def load(practice: Practice, first: int, last: int) -> None:
+    """Add the people from number `first` up to, not including, `last` to both databases, and gather statistics."""
+    async with connected(practice.owner_url) as ours:
+        indexes = await _without_indexes(ours)
+        await _copy_all(practice, first, last)
+        for definition in indexes:
+            await ours.execute(definition)
+        await ours.execute("VACUUM ANALYZE")
+        await ours.execute("CHECKPOINT")
+    if practice.peer_url:
+        async with connected(practice.peer_url) as plain:
+            await peer.build_indexes(plain)
+
+
+async def _without_indexes(connection: Connection) -> list[str]:
+    """Drop the indexes of the tables that are loaded but those of constraints, and return what makes them again."""
+    found = await connection.fetch(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY($1)"
+        " AND NOT EXISTS (SELECT FROM pg_constraint WHERE conname = indexname)",
+        _LOADED,
+    )
+    for index in found:
+        await connection.execute(f"DROP INDEX {index['indexname']}")
+    return [index["indexdef"] for index in found]
+
+
+async def _copy_all(practice: Practice, first: int, last: int) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    loop = asyncio.get_running_loop()
+    described = json.dumps([practice.data_dir, practice.url, practice.owner_url, practice.peer_url, practice.seed])
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        ProcessPoolExecutor(os.cpu_count(), spawn) as pool,
+        Progress(*columns, console=Console(stderr=True)) as progress,
+    ):
+        bar = progress.add_task("sealing and copying", total=last - first)
+        chunks = [(begin, min(begin + _AT_A_TIME, last)) for begin in range(first, last, _AT_A_TIME)]
+        jobs = [loop.run_in_executor(pool, _copy_some, described, last, *chunk) for chunk in chunks]
+        for job in asyncio.as_completed(jobs):
+            progress.advance(bar, await job)
+
+
+def _copy_some(described: str, count: int, first: int, last: int) -> int:
+    """Seal and copy some people, in a process of its own."""
+    practice = Practice(*json.loads(described))
+    people = _people(count, practice.seed).some(first, last)
+    return asyncio.run(_copied(practice, [(PatientId(uuid7()), person) for person in people]))
+
+
+@cache
+def _people(count: int, seed: int) -> People:
+    return People(count, seed)
+
+
+async def _copied(practice: Practice, people: Sequence[tuple[PatientId, Any]]) -> int:
+    writer = _writer(practice.data_dir, practice.url)
+    rows = [writer.rows_of(person.patient(identity)) for identity, person in people]
+    async with connected(practice.owner_url) as ours, ours.transaction():
+        await ours.execute("SET LOCAL session_replication_role = replica")
+        await _copy(ours, "patients", _PATIENT, [patient for patient, _, _ in rows])
+        await _copy(ours, "data_keys", _KEY, [key for _, key, _ in rows])
+        await _copy(ours, "patient_identifiers", _IDENTIFIER, [one for _, _, several in rows for one in several])
+    if practice.peer_url:
+        async with connected(practice.peer_url) as plain:
+            records = [peer.row_of(identity, person, writer.at) for identity, person in people]
+            await _copy(plain, peer.TABLE, peer.COLUMNS, records)
+    return len(people)
+
+
+async def _copy(connection: Connection, table: str, columns: Sequence[str], records: Sequence[Row]) -> None:
+    await connection.copy_records_to_table(table, records=records, columns=columns)
+
+
+@cache
+def _writer(data_dir: str, url: str) -> "Writer":
+    keyring = open_keyring(Settings(data_dir=Path(data_dir), async_database_uri=SecretStr(url)))
+    return Writer(keyring, BlindIndex(keyring), datetime.now(UTC))
+
+
+class Writer:
+    """Turns patients into rows as the repository would."""
+
+    def __init__(self, keys: DataKeys, index: BlindIndex, at: datetime) -> None:
+        """Write as of `at`, under the newest keys."""
+        self.at = at
+        self._keys = keys
+        self._table = PatientTable(keys, lambda: at)
+        self._value: Callable[[IndexTerm], IndexValue] = cache(lambda term: index.of(term.kind, term.text))
+
+    def rows_of(self, patient: Patient) -> tuple[Row, Row, list[Row]]:
+        """Return the row of a new patient, that of their data key and those of their identifiers."""
+        wrapped, key = self._keys.new_data_key(patient.id)
+        sealed = self._table.mapper.seal(key, patient, row=patient.id, version=1)
+        beside = written(patient, 0)
+        row = (patient.id, self.at, OPERATOR, self.at, OPERATOR, sealed, 1, 1, beside.status, False)
+        data_key = (patient.id, wrapped.generation, wrapped.kek_generation, wrapped.wrapped, self.at)
+        return row, data_key, list(self._identifiers(patient))
+
+    def _identifiers(self, patient: Patient) -> Iterator[Row]:
+        for term in patient.terms:
+            value = self._value(term)
+            yield uuid7(), patient.id, int(term.kind), value.generation, value.digest, 1
