@@ -11,7 +11,7 @@ from clarity.application.admission import require_right
 from clarity.application.pages import Page, page_size
 from clarity.application.ports import BeginReading, Clock, Cursors, TrailCount, TrailFormat, TrailPage, Work
 from clarity.application.retry import retrying
-from clarity.domain.access import ANONYMOUS, OPERATOR, SENDER, WATCH, Action, Actor
+from clarity.domain.access import ANONYMOUS, INDEXER, OPERATOR, SENDER, WATCH, Action, Actor
 from clarity.domain.audit import Attempt
 from clarity.domain.dates import instant_of, microseconds_of
 from clarity.domain.errors import Invalid, NotFound
@@ -27,6 +27,7 @@ NAMES = {
     OPERATOR: "operator",
     SENDER: "outbox",
     WATCH: "watch",
+    INDEXER: "indexer",
 }
 """What those are called who act without an account."""
 

@@ -223,6 +223,11 @@ class WarmingUp(Unavailable):
 
     code = "warming-up"
 
+    def __init__(self, retry_after_seconds: int = 1) -> None:
+        """Tell the caller to wait `retry_after_seconds`, by when it should be there."""
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
 
 class TimedOut(Unavailable):
     """This took too long and was given up; repeat a change with the same idempotency key."""

@@ -6,6 +6,7 @@ the fields to show are known: `Scope.after_opening`. Every path of the system as
 
 from clarity.domain.access.actors import (
     ANONYMOUS,
+    INDEXER,
     OPERATOR,
     SENDER,
     USUAL_PURPOSE,
@@ -32,6 +33,7 @@ from clarity.domain.access.rules import NO_FIELDS, Cell, Policy, Right, Rule
 
 __all__ = [
     "ANONYMOUS",
+    "INDEXER",
     "NO_FIELDS",
     "OPERATOR",
     "PART2_NOTICE",

@@ -183,6 +183,9 @@ SENDER = UUID(int=2)
 WATCH = UUID(int=3)
 """The system actor that looks through the trail for unusual access."""
 
+INDEXER = UUID(int=4)
+"""The system actor that fills the search index of a server."""
+
 
 def nobody(request: RequestId) -> Actor:
     """Return whoever is not logged in, or failed to, in one request."""
