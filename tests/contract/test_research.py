@@ -1,6 +1,7 @@
 """The view of a researcher, on each kind of storage and over published records."""
 
 import json
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -133,7 +134,8 @@ async def test_nothing_that_tells_a_published_patient_reaches_a_researcher(
         for address in resource["address"]:
             told |= {address["city"], address.get("postalCode", "00000")}
         told |= {resource[name][:10] for name in ("deceasedDateTime",) if name in resource}
-        assert [text for text in told if text in seen and text not in {"00000", ""}] == []
+        # As words: pseudonyms are drawn by lot, and now and then have the digits of a ZIP code within.
+        assert [text for text in told - {"00000", ""} if re.search(rf"\b{re.escape(text)}\b", seen)] == []
     states = {address["state"] for resource in resources for address in resource["address"]}
     assert {subject.state for subject in subjects} == {"MA" if state == "Massachusetts" else state for state in states}
     assert all(subject.race and subject.ethnicity and subject.languages for subject in subjects)
