@@ -34,6 +34,8 @@ _LEFT_OVER = {
         "  AND typrelid = 0"
     ),
 }
+# What migrations make beside the tables that the code declares; the last is on SQLite alone, and its triggers use it.
+_UNDECLARED = ("alembic_version", "search_clock")
 _COMPRESSED = text(
     "SELECT attrelid::regclass FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
     " WHERE relnamespace = 'public'::regnamespace AND attname = 'sealed' AND attstorage <> 'e'"
@@ -68,7 +70,7 @@ def structure(connection: Connection) -> dict[str, dict[str, Any]]:
             "indexes": _named(inspector.get_indexes(table), "column_names", "unique", "dialect_options"),
         }
         for table in inspector.get_table_names()
-        if table != "alembic_version"
+        if table not in _UNDECLARED
     }
 
 
@@ -93,7 +95,12 @@ def unlike(migrated: dict[str, dict[str, Any]], declared: dict[str, dict[str, An
 
 def differences(connection: Connection) -> list[str]:
     """Return what the next generated migration would contain."""
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+
+    def is_declared(name: str | None, kind: str, _parents: object) -> bool:
+        return kind != "table" or name not in _UNDECLARED
+
+    options = {"compare_type": True, "compare_server_default": True, "include_name": is_declared}
+    context = MigrationContext.configure(connection, opts=options)
     return [f"not in step with the code: {difference}" for difference in compare_metadata(context, metadata())]
 
 

@@ -1,6 +1,7 @@
 """Patients: the person, what is known about them, and how a search describes them."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta
 from enum import IntFlag, StrEnum
@@ -322,7 +323,12 @@ class Patient:
 
 def called_by(names: tuple[HumanName, ...]) -> HumanName:
     """Return the name a person goes by: the first that is not an old one."""
-    return next((name for name in names if name.use not in _LEAST_CALLED_BY), names[0])
+    return names[called_first(name.use for name in names)]
+
+
+def called_first(uses: Iterable[NameUse | None]) -> int:
+    """Return which of a person's names, given what each is used for, the person goes by."""
+    return next((place for place, use in enumerate(uses) if use not in _LEAST_CALLED_BY), 0)
 
 
 FIELD_BITS = {bit.name.lower(): bit for bit in PatientField if bit.name is not None}
@@ -408,6 +414,14 @@ class PatientQuery(Confidential):
         asked = {item.name: str(value) for item in given if (value := getattr(self, item.name)) != item.default}
         asked["name"] = " ".join(sorted(self.fragments))
         return json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()
+
+    def is_still_met_by(self, patient: Patient, today: date) -> bool:
+        """Tell whether a whole patient meets all but what exact identifiers answer."""
+        return (
+            self.status in {None, patient.status}
+            and (self.practitioner is None or self.practitioner in patient.care_team)
+            and self.is_met_by(patient, today)
+        )
 
     def is_met_by(self, patient: "Patient | PatientCard", today: date) -> bool:
         """Tell whether a patient meets the conditions that only the content can answer."""

@@ -3,11 +3,12 @@
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -74,6 +75,7 @@ class Database:
         reading: AsyncEngine,
         snapshot: AsyncEngine,
         trail: AsyncEngine,
+        changes: AsyncEngine,
         turn: Callable[[], AbstractAsyncContextManager[None]],
         watch: Watch,
     ) -> None:
@@ -88,7 +90,8 @@ class Database:
         self.watch = watch
         """Bounds units of work, and tells of them."""
         self._trail = trail
-        self._engines = (writing, reading, snapshot, trail)
+        self._changes = changes
+        self._engines = (writing, reading, snapshot, trail, changes)
 
     @property
     def dialect_name(self) -> str:
@@ -103,6 +106,10 @@ class Database:
     async def trail_connection(self) -> AsyncConnection:
         """Open a connection that no pool knows of. Whoever asked closes it."""
         return await self._trail.connect()
+
+    async def changes_connection(self) -> AsyncConnection:
+        """Open a connection that no pool knows of and that only reads. Whoever asked closes it."""
+        return await self._changes.connect()
 
     def pools(self) -> list[PoolState]:
         """Return how each pool of connections stands."""
@@ -150,6 +157,7 @@ def _postgresql(options: EngineOptions, watch: Watch) -> Database:
         reading=_of_kind(engine, Kind.READ, isolation_level="AUTOCOMMIT"),
         snapshot=_of_kind(engine, Kind.READ, isolation_level="REPEATABLE READ", postgresql_readonly=True),
         trail=_trail(options, watch),
+        changes=_of_kind(_postgresql_engine(options, _READS_ONLY, poolclass=NullPool), Kind.READ),
         turn=nullcontext,
         watch=watch,
     )
@@ -165,7 +173,12 @@ def _trail(options: EngineOptions, watch: Watch) -> AsyncEngine:
     return _of_kind(engine, Kind.TRAIL)
 
 
-def _postgresql_engine(options: EngineOptions, **pool: Any) -> AsyncEngine:
+_READS_ONLY = {"default_transaction_read_only": "on"}
+
+
+def _postgresql_engine(
+    options: EngineOptions, settings: Mapping[str, str] = MappingProxyType({}), **pool: Any
+) -> AsyncEngine:
     limit_ms = options.statement_timeout_ms
     engine = create_async_engine(
         options.url,
@@ -184,6 +197,7 @@ def _postgresql_engine(options: EngineOptions, **pool: Any) -> AsyncEngine:
                 # Compiling takes longer than any of our statements: they fetch by index, a page at a time.
                 "jit": "off",
                 "timezone": "UTC",
+                **settings,
             },
         },
         **pool,
@@ -276,11 +290,14 @@ def _sqlite(options: EngineOptions, watch: Watch) -> Database:
     for name, engine in (("writing", writing), ("reading", reading), ("snapshot", snapshot)):
         named(engine.pool, name, watch.observer)
         watch.attach(engine.sync_engine)
+    changes = _sqlite_engine(options, _SQLITE_READER, poolclass=NullPool)
+    watch.attach(changes.sync_engine)
     return Database(
         writing=writing,
         reading=_of_kind(reading, Kind.READ),
         snapshot=_of_kind(snapshot, Kind.READ),
         trail=_trail(options, watch),
+        changes=_of_kind(changes, Kind.READ),
         turn=_Turns(options.pool_timeout_seconds).next,
         watch=watch,
     )

@@ -5,6 +5,8 @@ from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from asyncpg.exceptions import InterfaceError as DriverMisused
+from asyncpg.exceptions import PostgresError
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -81,7 +83,10 @@ def translated() -> Iterator[None]:
         raise PoolExhausted from None
     except DBAPIError as exc:
         raise _meaning_of(exc) from None
-    except (ConnectionError, TimeoutError):
+    except (PostgresError, sqlite3.Error) as exc:  # of whoever asks the driver itself
+        state = _state_in(exc)
+        raise _meaning_of_state(state) or StorageFailed(state or type(exc).__name__) from None
+    except (ConnectionError, TimeoutError, DriverMisused):
         raise Unavailable from None
 
 
@@ -99,7 +104,10 @@ def is_unsettled(exc: BaseException) -> bool:
 
 def state_of(exc: DBAPIError) -> str:
     """Return the SQLSTATE, the name of SQLite's result code, or "" if the driver gave neither."""
-    cause = getattr(exc.orig, "__cause__", None) or exc.orig
+    return _state_in(getattr(exc.orig, "__cause__", None) or exc.orig)
+
+
+def _state_in(cause: BaseException | None) -> str:
     return str(getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or "")
 
 
@@ -113,10 +121,16 @@ def broken_constraint(exc: IntegrityError) -> str:
 
 def _meaning_of(exc: DBAPIError) -> ClarityError:
     state = state_of(exc)
+    if meaning := _meaning_of_state(state):
+        return meaning
+    return Unavailable() if exc.connection_invalidated else StorageFailed(state or type(exc.orig).__name__)
+
+
+def _meaning_of_state(state: str) -> ClarityError | None:
     for length in (len(state), 14, 13, 12, 11, 5, 2):
         if meaning := _STATES.get(state[:length]):
             return meaning()
-    return Unavailable() if exc.connection_invalidated else StorageFailed(state or type(exc.orig).__name__)
+    return None
 
 
 def _named_by_sqlite(cause: sqlite3.Error) -> str:

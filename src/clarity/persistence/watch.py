@@ -105,7 +105,10 @@ class Watch:
             self.observer.recorded(perf_counter() - began, durable=durable)
 
     def _answered(self, connection: Connection, statement: str, seconds: float) -> None:
-        shape, kind = shape_of(statement), _kind_of(connection)
+        self.answered(shape_of(statement), _kind_of(connection), seconds)
+
+    def answered(self, shape: Shape, kind: Kind, seconds: float) -> None:
+        """Tell of a statement that was answered; for whoever asks a driver itself."""
         slow = 0 < self.slow_statement_seconds <= seconds
         self.observer.statement(shape, kind, seconds, slow=slow)
         if slow:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.patients import PatientStatus
@@ -13,7 +13,11 @@ _STATUSES = ", ".join(f"'{status.value}'" for status in PatientStatus)
 
 
 class PatientRow(SealedColumns, Base):
-    """A patient. All content is in `sealed`; `status` follows from it. To register somebody is to author nothing."""
+    """A patient. All content is in `sealed`; `status` follows from it. To register somebody is to author nothing.
+
+    `changed_in` is written by triggers alone: the number of the transaction that changed the row last, on SQLite that
+    of the change. See `persistence/changes.py`.
+    """
 
     authored = False
 
@@ -25,6 +29,7 @@ class PatientRow(SealedColumns, Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    changed_in: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), index=True)
 
 
 class PatientIdentifierRow(IdentifierColumns, Base):
