@@ -3,9 +3,12 @@
 `database_url` is the address of the same one, for processes that a test starts.
 """
 
+import gc
 import logging
+import os
 import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import COMMONEST, a_keyring
 from tests.canaries import LogWatch, contents, hits, hits_in_files, planted, saw, watching
 from tests.practice import Practice, memory_practice, sql_practice
+from tests.recycling import Recycling, recycling
 from tests.servers import PostgresDatabases, migrated_file, opened, postgres_databases
 
 # Each of these takes seconds, and does on both databases what nothing but the other layers' tests could tell apart. The
@@ -46,10 +50,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.soak)
 
 
+# Where Linux keeps files in memory. A run has less than half a gigabyte there at a time.
+_MEMORY = Path("/dev", "shm")
+_ROOM_BYTES = 2 * 1024**3
+# A single statement makes thousands of objects. What holds files and connections is closed, not left to the collector.
+_YOUNG = 20_000
+
+
 def pytest_configure() -> None:
-    """Let what tests start be interrupted, even if the shell that runs this in the background ignores that."""
+    """Let what tests start be interrupted, even if the shell that runs this in the background ignores that.
+
+    Databases are made by the thousand and thrown away, and a disk takes longer for each than its test does: if there is
+    room for them in memory, and nobody said where files that do not last are to be, they are there.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "TMPDIR" not in os.environ and _has_room(_MEMORY):
+        os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what was imported and collected, which stays until the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG)
+
+
+def _has_room(folder: Path) -> bool:
+    """Return whether databases, and programs for them, may be put there."""
+    return (
+        os.access(folder, os.W_OK)
+        and shutil.disk_usage(folder).free > _ROOM_BYTES
+        and not os.statvfs(folder).f_flag & os.ST_NOEXEC
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +102,19 @@ def _watched() -> Iterator[None]:
         patch.setattr(ClarityError, "__init__", overheard)
         yield
     logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _recycling() -> Iterator[Recycling]:
+    with recycling() as engines:
+        yield engines
+
+
+@pytest.fixture(autouse=True)
+def _engines(_recycling: Recycling) -> Iterator[None]:
+    """Let the next test's engines know what those of this one learnt."""
+    with _recycling.during_a_test():
+        yield
 
 
 @pytest.fixture(autouse=True)
