@@ -31,7 +31,8 @@ class Readiness:
     @property
     def reasons(self) -> dict[str, str]:
         """What is wrong, or worth knowing."""
-        return {**self.notes, **{name: trouble for name, trouble in self.found.items() if trouble}}
+        worth_knowing = {name: note for name, note in self.notes.items() if note}
+        return {**worth_knowing, **{name: trouble for name, trouble in self.found.items() if trouble}}
 
 
 class Lookout:
@@ -58,6 +59,10 @@ class Lookout:
         self._found: dict[str, str] = {}
         self._next = 0.0
         self._turn = asyncio.Lock()
+
+    def watch(self, names: tuple[str, ...], look: Look) -> None:
+        """Have a further `look` done, as those from the beginning."""
+        self._looks[names] = look
 
     async def __call__(self) -> Readiness:
         """Return how everything stands, as of now or a second ago."""

@@ -176,6 +176,10 @@ class Settings(BaseSettings):
         default_factory=lambda given: f"file:{given['data_dir']}/keys.json", pattern=r"^\w+:.+", repr=False
     )
 
+    search_snapshot: str = Field(
+        default_factory=lambda given: f"file:{given['data_dir']}/search.snapshot", pattern=r"^(file:.+|none)$"
+    )
+
     practice_name: str = Field("this practice", pattern=r"\S", max_length=MAX_NAME)
     practice_time_zone: Annotated[ZoneInfo, BeforeValidator(_time_zone)] = ZoneInfo("UTC")
     practice_hours: Annotated[str, AfterValidator(_practice_hours)] = "mon-fri 07:00-20:00"
@@ -264,6 +268,12 @@ class Settings(BaseSettings):
     def mail_address(self) -> str:
         """Where messages go; if nothing says it, to a folder in `data_dir`."""
         return self.mail_url.get_secret_value() if self.mail_url else f"folder:{self.data_dir}/outbox"
+
+    @property
+    def search_snapshot_path(self) -> Path | None:
+        """Where a server keeps its search index between two runs; nowhere if it is told so."""
+        scheme, _, path = self.search_snapshot.partition(":")
+        return Path(path) if scheme == "file" else None
 
     @property
     def proxies(self) -> tuple[callers.Network, ...]:

@@ -18,6 +18,7 @@ from clarity.application.ports.telemetry import (
     Kind,
     PoolSource,
     SealSource,
+    SearchSource,
     Shape,
     TrailSource,
 )
@@ -26,6 +27,7 @@ from clarity.application.ports.telemetry import (
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STATUSES = {int(status): str(int(status)) for status in HTTPStatus}
+_INDEX_STATES = ("loading", "building", "serving", "rebuilding")
 _GONE = "none"
 """The status of an answer that nobody waited for."""
 
@@ -38,6 +40,7 @@ class Sources:
     trail: TrailSource | None = None
     seals: SealSource | None = None
     gate: GateSource | None = None
+    search: SearchSource | None = None
     checks: Mapping[str, bool] = field(default_factory=dict)
     outbox_waiting: int | None = None
 
@@ -182,6 +185,8 @@ class _Asked(Collector):
             yield _counted("seals", "Values sealed.", seals.seals)
             yield _counted("opens", "Sealed values opened.", seals.opens)
             yield _counted("open_failures", "Sealed values that did not open.", seals.failures)
+        if sources.search is not None:
+            yield from _of_search(sources.search)
         if sources.gate is not None:
             gate = sources.gate
             yield GaugeMetricFamily("clarity_requests_worked_on", "Requests let in.", value=gate.inside)
@@ -222,6 +227,20 @@ def _of_trail(trail: TrailSource) -> Iterable[Metric]:
     yield _counted("audit_events", "Events made durable outside transactions.", trail.events_written)
     yield _counted("audit_batches", "Batches they went in.", trail.batches_written)
     yield _counted("audit_failures", "Events refused, given up or turned away.", trail.failures)
+
+
+def _of_search(search: SearchSource) -> Iterable[Metric]:
+    states = GaugeMetricFamily("clarity_search_index_state", "What the search index does.", labels=["state"])
+    for state in _INDEX_STATES:
+        states.add_metric([state], float(state == search.state))
+    yield states
+    yield GaugeMetricFamily("clarity_search_index_patients", "Patients in the search index.", value=search.patients)
+    yield GaugeMetricFamily("clarity_search_index_bytes", "Memory of the search index.", value=search.memory_bytes)
+    yield GaugeMetricFamily(
+        "clarity_search_index_lag_seconds", "How long ago it was up to date for certain.", value=search.lag_seconds
+    )
+    yield _counted("search_index_refreshes", "Times the search index was brought up to date.", search.refreshes)
+    yield _counted("search_index_rebuilds", "Times it was built anew while it served.", search.rebuilds)
 
 
 def _counted(name: str, meaning: str, value: int) -> Metric:

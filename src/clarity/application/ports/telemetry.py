@@ -186,6 +186,40 @@ class SealSource(Protocol):
         ...
 
 
+class SearchSource(Protocol):
+    """Tells how the search index of a server stands."""
+
+    @property
+    def state(self) -> str:
+        """What it does: loading, building, serving or rebuilding."""
+        ...
+
+    @property
+    def patients(self) -> int:
+        """How many patients are in it, or were taken in so far."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory it takes."""
+        ...
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long ago it was up to date for certain."""
+        ...
+
+    @property
+    def refreshes(self) -> int:
+        """How often it was brought up to date."""
+        ...
+
+    @property
+    def rebuilds(self) -> int:
+        """How often it had to be built anew while it served."""
+        ...
+
+
 class Unobserved:
     """Is told everything and keeps nothing."""
 
