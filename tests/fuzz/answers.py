@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from clarity.api.middleware import SAFE_HEADERS
 from clarity.api.options import ROOT
 from clarity.api.problems import MEDIA_TYPE, ProblemOut
 from clarity.domain.errors import NotFound
@@ -93,8 +94,8 @@ def _faults_of_problem(exchange: Exchange) -> Iterator[str]:
 
 def _repetitions(exchange: Exchange, own_words: str) -> Iterator[str]:
     """Tell whether a problem holds anything that was sent."""
-    # How to log in is checked by itself, and somebody may send that very word.
-    ours = {"x-request-id", "date", "server", "www-authenticate"}
+    # What is always the same may be sent by chance, or by whoever has learnt it from us.
+    ours = {"x-request-id", "date", "server", "www-authenticate", *(name.decode() for name, _ in SAFE_HEADERS)}
     answer = exchange.content.decode("utf-8", "replace") + " ".join(
         value for name, value in exchange.headers.items() if name not in ours
     )
