@@ -41,6 +41,12 @@ class Kept:
     inside: int = 8
     waiting: int = 9
     shed: int = 10
+    state: str = "serving"
+    patients: int = 11
+    memory_bytes: int = 1_100
+    lag_seconds: float = 0.5
+    refreshes: int = 12
+    rebuilds: int = 1
 
     def pools(self) -> list[PoolState]:
         return [PoolState("reading", 5, 6, 1, 3)]
@@ -94,7 +100,7 @@ def test_what_happens_at_the_database_is_counted() -> None:
 def test_others_are_asked_when_figures_are_asked_for() -> None:
     metrics = Metrics("1")
     sources, kept = metrics.sources, Kept()
-    sources.pools = sources.trail = sources.seals = sources.gate = kept
+    sources.pools = sources.trail = sources.seals = sources.gate = sources.search = kept
     sources.outbox_waiting = 11
     found = figures(metrics)
     assert {
@@ -131,7 +137,7 @@ def every_figure() -> set[str]:
     """Return the name of every figure of ours, as it is in the first line that Prometheus reads of it."""
     metrics = Metrics("1")
     sources, kept = metrics.sources, Kept()
-    sources.pools = sources.trail = sources.seals = sources.gate = kept
+    sources.pools = sources.trail = sources.seals = sources.gate = sources.search = kept
     sources.outbox_waiting = 0
     return set(re.findall(r"^# TYPE (clarity_\w+)", metrics.text({"database": True}).decode(), flags=re.MULTILINE))
 
