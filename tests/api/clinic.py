@@ -181,6 +181,7 @@ def services(
             cursors=cursors,
             limits=limits,
             now=now,
+            today=lambda: TODAY,
         ),
         life=LifeService(begin, reading, cursors, Retention(), now, lambda: TODAY),
         break_glass=BreakGlassService(

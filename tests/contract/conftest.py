@@ -20,4 +20,5 @@ def patients(practice: Practice, keyring: Keyring) -> PatientService:
         cursors=Cursors(keyring),
         limits=MemoryRateLimit(),
         now=lambda: NOW,
+        today=lambda: TODAY,
     )

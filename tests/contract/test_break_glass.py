@@ -71,6 +71,7 @@ class Ward:
             cursors=Cursors(self.keyring),
             limits=self.limits,
             now=self.practice.clock,
+            today=lambda: TODAY,
         )
 
     @property

@@ -268,6 +268,7 @@ async def test_a_withdrawal_holds_at_once_in_another_process(database: Database,
             cursors=Cursors(keyring),
             limits=MemoryRateLimit(),
             now=lambda: NOW,
+            today=lambda: TODAY,
         )
         consent, _ = await recording.record(herself, ada.id, given(a_consent()))
         assert (await charts.view(carer, ada.id)).id == ada.id

@@ -44,8 +44,15 @@ DIED = Death(day=PartialDate.parse("2026-03"))
 
 @pytest.fixture
 def patients(practice: Practice, keyring: Keyring) -> PatientService:
-    search = StreamingSearch(lambda: TODAY)
-    return PatientService(practice.begin, practice.reading, search, Cursors(keyring), MemoryRateLimit(), lambda: NOW)
+    return PatientService(
+        begin=practice.begin,
+        reading=practice.reading,
+        search_index=StreamingSearch(lambda: TODAY),
+        cursors=Cursors(keyring),
+        limits=MemoryRateLimit(),
+        now=lambda: NOW,
+        today=lambda: TODAY,
+    )
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from uuid import UUID
 
-from clarity.application.admission import Admitted, Shown
+from clarity.application.admission import Admitted, Shown, anybody
 from clarity.application.ports import Answered, Clock, FoundHolds, Held, PatientFilter, Revision
 from clarity.domain.access import Action, Consent, ConsentRegister, Scope, decide
 from clarity.domain.audit import Attempt
@@ -168,10 +168,11 @@ class MemoryPatientRepository:
             None,
         )
 
-    def open(self, admitted: Admitted) -> Patient:
+    def open(self, admitted: Admitted, *, provided: Callable[[Patient], bool] = anybody) -> Patient:
         patient = self.tables.patients[admitted.record.patient][admitted.record.version - 1].patient
         if patient.id in self.tables.broken:
             raise CannotOpen
+        admitted.require(met=provided(patient))
         shown = admitted.check_label(patient.label, self.tables.consents_of(patient.id))
         self.ledger.disclose(admitted.record.resource, patient.id)
         self._shown[patient.id] = (patient, shown, admitted)

@@ -23,7 +23,7 @@ from clarity.domain.access import (
 from clarity.domain.audit import Attempt, Outcome
 from clarity.domain.errors import Conflict, Forbidden, NotFound
 from clarity.domain.ids import PatientId, PractitionerId
-from clarity.domain.patients import PatientField
+from clarity.domain.patients import Patient, PatientField
 from clarity.domain.records import Label, Notice, Resource, Sealed
 
 
@@ -75,6 +75,12 @@ class Admitted:
             raise NotFound
         return self.shown(label, decision)
 
+    def require(self, *, met: bool) -> None:
+        """Raise `NotFound`, and take the record out of the attempt, unless the opened record is what was looked for."""
+        if not met:
+            self.attempt.withhold(self.record.id, Reason.STALE)
+            raise NotFound
+
     def judged(self, label: Label, consents: Callable[[], Iterable[Consent]]) -> Decision:
         """Return what the policy says of a version of the record, or of one to come, that has `label`."""
         return _scope_of(self.attempt, self.record).after_opening(self.record, label, consents)
@@ -111,6 +117,12 @@ class Admitted:
                 " to (lose_sight, or --lose-sight at the command line)"
             )
         return Shown(NO_FIELDS)
+
+
+def anybody(patient: Patient) -> bool:
+    """Tell of any patient that they will do."""
+    del patient
+    return True
 
 
 def admit(work: Notebook, actor: Actor, action: Action, record: Sealed, *, at: datetime) -> Admitted:

@@ -22,8 +22,8 @@ class Page(Generic[Item]):
     exact: bool = True
 
 
-def page_size(at_most: int) -> int:
-    """Return the size of a page, or raise `Invalid` if it is not from 1 to `MAX_PAGE`."""
-    if not 1 <= at_most <= MAX_PAGE:
-        raise Invalid("limit", f"must be from 1 to {MAX_PAGE}")
+def page_size(at_most: int, *, most: int = MAX_PAGE) -> int:
+    """Return the size of a page, or raise `Invalid` if it is not from 1 to `most`."""
+    if not 1 <= at_most <= most:
+        raise Invalid("limit", f"must be from 1 to {most}")
     return at_most

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
+from functools import partial
 from uuid import UUID
 
-from clarity.application.admission import Admitted, admit, admit_each, admit_new, require_right
+from clarity.application.admission import Admitted, admit, admit_each, admit_new, anybody, require_right
 from clarity.application.pages import Page, page_size
 from clarity.application.ports import (
     Answered,
@@ -25,6 +26,7 @@ from clarity.domain.access import Action, Actor, Reason, Relation, Role, right_t
 from clarity.domain.audit import Attempt, Outcome
 from clarity.domain.errors import CannotOpen, Conflict, Forbidden, Invalid, NotFound, ReusedKey, StaleWrite
 from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.likeness import MOST_ALIKE, Resembling, SimilarQuery
 from clarity.domain.patients import FIELD_BITS, Patient, PatientField, PatientQuery
 from clarity.domain.records import Label, Resource
 
@@ -50,6 +52,7 @@ class PatientService:
     cursors: Cursors
     limits: RateLimit
     now: Clock
+    today: Callable[[], date]
 
     @retrying
     async def register(self, actor: Actor, patient: Patient, *, repeat: RepeatKey | None = None) -> Patient:
@@ -195,11 +198,31 @@ class PatientService:
             found = await self.search_index.find(
                 work, scope_of(actor, action, at=attempt.at), query, after=after, at_most=page_size(at_most)
             )
-            for patient in found.unopened:
-                self._note_broken(work, attempt, patient)
-            items = self._open_each(work, admit_each(attempt, await work.patients.get_many(found.patients)))
+            self._note_all_broken(work, attempt, found.unopened)
+            # What was answered from memory may have changed since: who does not match as they are opened is left out.
+            matches = partial(query.is_still_met_by, today=self.today())
+            items = await self._open_found(work, attempt, found.patients, matches)
         next_cursor = self.cursors.seal(json.dumps(found.keys[-1]).encode(), context) if found.more else ""
         return Page(items=items, next_cursor=next_cursor, count=found.count, exact=found.exact)
+
+    @retrying
+    async def similar(self, actor: Actor, query: SimilarQuery, *, at_most: int = 20) -> Page[Resembling]:
+        """Return the patients the actor may see whose names are like what was heard, the most alike first.
+
+        It has one page, of up to `MOST_ALIKE`.
+        """
+        size = page_size(at_most, most=MOST_ALIKE)
+        async with self.reading(snapshot=True) as work:
+            attempt = self._attempt(work, actor, Action.SEARCH)
+            attempt.query_mac = work.query_mac(query.normalised)
+            scope = scope_of(actor, Action.SEARCH, at=attempt.at)
+            found = await self.search_index.similar(work, scope, query, at_most=size)
+            self._note_all_broken(work, attempt, found.unopened)
+            score = partial(self.search_index.score, query)
+            opened = await self._open_found(work, attempt, found.patients, lambda patient: score(patient) > 0)
+        alike = (Resembling(patient, score(patient)) for patient in opened)
+        items = sorted(alike, key=lambda one: (-one.score, one.patient.name.sort_key, one.patient.id))
+        return Page(items=tuple(items), count=found.count, exact=found.exact)
 
     async def _open(
         self, work: Work, actor: Actor, action: Action, patient_id: PatientId, version: int
@@ -213,17 +236,30 @@ class PatientService:
             attempt.refuse(Reason.NO_SUCH_RIGHT)
         return attempt
 
-    def _open_each(self, work: Work, admitted: Iterable[Admitted]) -> tuple[Patient, ...]:
+    async def _open_found(
+        self, work: Work, attempt: Attempt, found: Iterable[PatientId], matches: Callable[[Patient], bool]
+    ) -> tuple[Patient, ...]:
+        """Decide and open what an index found, each once; what is not as it said is left out."""
+        records = await work.patients.get_many(tuple(dict.fromkeys(found)))
+        return self._open_each(work, admit_each(attempt, records), provided=matches)
+
+    def _open_each(
+        self, work: Work, admitted: Iterable[Admitted], *, provided: Callable[[Patient], bool] = anybody
+    ) -> tuple[Patient, ...]:
         """Open what was admitted; a record that does not open is left out and noted as failed."""
         patients = []
         for entry in admitted:
             try:
-                patients.append(work.patients.open(entry))
+                patients.append(work.patients.open(entry, provided=provided))
             except CannotOpen:
                 self._note_broken(work, entry.attempt, entry.record.patient)
             except NotFound:
                 continue
         return tuple(patients)
+
+    def _note_all_broken(self, work: Work, attempt: Attempt, patients: Iterable[PatientId]) -> None:
+        for patient in patients:
+            self._note_broken(work, attempt, patient)
 
     def _note_broken(self, work: Work, attempt: Attempt, patient: PatientId) -> None:
         attempt.withhold(patient, Reason.CANNOT_OPEN)

@@ -185,6 +185,17 @@ def test_one_cell_is_spoken_of_once() -> None:
         Policy.of((*RULES, RULES[0]))
 
 
+def test_nobody_searches_by_what_they_do_not_see() -> None:
+    """A search compares the whole record: whoever is found by their sex is known to be of it."""
+    asked = PatientField.NAMES | PatientField.BORN | PatientField.GENDER | PatientField.BIRTH_SEX
+    asked |= PatientField.IDENTIFIERS | PatientField.TELECOMS
+    asked |= PatientField.DEATH | PatientField.DISCHARGED | PatientField.CARE_TEAM
+    cells = {place: cell for place, cell in POLICY.cells.items() if place[1] is Resource.PATIENT}
+    searched = [cell for place, cell in cells.items() if place[2] in {Action.SEARCH, Action.SEARCH_BY_SSN}]
+    assert searched
+    assert all(asked in cell.fields for cell in searched)
+
+
 def test_nobody_may_do_anything() -> None:
     assert not [place for place in POLICY.cells if place[0] is Role.NOBODY]
 

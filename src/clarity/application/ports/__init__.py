@@ -13,7 +13,7 @@ from clarity.application.ports.outbox import Letter, Outbox, Postman
 from clarity.application.ports.patients import FoundHolds, Held, PatientFilter, PatientRepository, Revision
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.research import Pseudonyms
-from clarity.application.ports.search import Found, PatientSearch
+from clarity.application.ports.search import Found, FoundAlike, PatientSearch
 from clarity.application.ports.second_factors import OneTimeCodes, SecondFactorRepository
 from clarity.application.ports.secrets import AccessClaims, Cursors, Passwords, RateLimit, Tokens
 from clarity.application.ports.trail import EventStore, Trail, TrailCount, TrailFormat, TrailPage, TrailReader
@@ -36,6 +36,7 @@ __all__ = [
     "DuplicateRepository",
     "EventStore",
     "Found",
+    "FoundAlike",
     "FoundHolds",
     "Held",
     "IdempotencyKeys",

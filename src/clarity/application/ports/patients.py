@@ -1,12 +1,12 @@
 """Where patient records are kept."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from clarity.application.admission import Admitted
+from clarity.application.admission import Admitted, anybody
 from clarity.domain.access import Action, Scope
 from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
@@ -101,10 +101,11 @@ class PatientRepository(Protocol):
         """Return the patient that came from this resource of another system, deleted or not, if there is one."""
         ...
 
-    def open(self, admitted: Admitted) -> Patient:
+    def open(self, admitted: Admitted, *, provided: Callable[[Patient], bool] = anybody) -> Patient:
         """Return the patient inside, with the fields it was admitted for; the others are blank.
 
-        Raises `NotFound` if the exact label forbids it, `CannotOpen` if it was altered or its key is gone.
+        Raises `NotFound` if the exact label forbids it or the whole patient is not as `provided`; nothing was disclosed
+        then, and the attempt does not name them. Raises `CannotOpen` if it was altered or its key is gone.
         """
         ...
 

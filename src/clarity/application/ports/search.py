@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 from clarity.application.ports.work import Work
 from clarity.domain.access import Scope
 from clarity.domain.ids import PatientId
-from clarity.domain.patients import PatientQuery, PatientStatus
+from clarity.domain.likeness import SimilarQuery
+from clarity.domain.patients import Patient, PatientQuery, PatientStatus
 from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label
 
@@ -33,6 +34,19 @@ class Found:
     unopened: tuple[PatientId, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAlike:
+    """Patients whose names are like one that was heard, the most alike first, and how many there are in all.
+
+    `unopened` are the records in scope that could not be compared. A count that is not `exact` is a least one.
+    """
+
+    patients: tuple[PatientId, ...]
+    count: int
+    exact: bool
+    unopened: tuple[PatientId, ...] = ()
+
+
 class PatientSearch(Protocol):
     """Finding patients by what is sealed."""
 
@@ -47,6 +61,17 @@ class PatientSearch(Protocol):
 
         What is outside `scope` is neither returned nor counted. Sees every write that was committed before it began.
         """
+        ...
+
+    async def similar(self, work: Work, scope: Scope, query: SimilarQuery, *, at_most: int) -> FoundAlike:
+        """Return the patients in `scope` whose names are most like what was heard, by score, then name, then id.
+
+        Holds to what `find` holds to.
+        """
+        ...
+
+    def score(self, query: SimilarQuery, patient: Patient) -> float:
+        """Return from 0 to 1 how much a patient is like what was heard; 0 is not to be found by it at all."""
         ...
 
 

@@ -1,13 +1,13 @@
 """The patients of one unit of work."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from clarity.application.admission import Admitted, Shown
+from clarity.application.admission import Admitted, Shown, anybody
 from clarity.application.ports import FoundHolds, Held, PatientFilter, Revision
 from clarity.domain.access import Action, Reason, Scope, decide
 from clarity.domain.duplicates import Moved, moving, require_merged, watched
@@ -125,10 +125,11 @@ class SqlPatientRepository:
         found = (await self.session.scalars(owners)).first()
         return None if found is None else PatientId(found)
 
-    def open(self, admitted: Admitted) -> Patient:
+    def open(self, admitted: Admitted, *, provided: Callable[[Patient], bool] = anybody) -> Patient:
         """Return the patient inside, with the fields it was admitted for."""
         record = as_stored(admitted)
         patient = self.table.open_patient(record, admitted.care_team)
+        admitted.require(met=provided(patient))
         shown = admitted.check_label(patient.label, self.table.consents_of(record))
         self.ledger.disclose(record.resource, patient.id)
         self._opened[patient.id] = _Opened(patient, record, shown, admitted)
