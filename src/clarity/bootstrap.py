@@ -181,6 +181,7 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
             cursors=cursors,
             limits=limits,
             now=now,
+            today=partial(today, settings),
         ),
         life=LifeService(
             begin=units.begin,
