@@ -7,14 +7,17 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2.profiles import CHEAPEST
 
 from clarity.audit.encoding import decode
 from clarity.cli import main
 from clarity.domain.audit import AuditEvent
+from clarity.security.passwords import Passwords
 from tests.canaries import plant, saw
 
 PATIENTS = 24
@@ -42,10 +45,7 @@ class Terminal:
         self.folder = folder
         self._monkeypatch = monkeypatch
         self._capsys = capsys
-        for name in os.environ:
-            if _SETTINGS.fullmatch(name):
-                monkeypatch.delenv(name)
-        monkeypatch.chdir(folder)
+        settle(folder, monkeypatch)
 
     @property
     def data(self) -> Path:
@@ -94,6 +94,19 @@ class Terminal:
         """Run a command as the demonstration's account of a role."""
         email = f"{role}@demo.example"
         return self.run(*arguments, "--as", email, typed=f"{self.passwords()[email]}\n{typed}")
+
+
+def settle(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let commands run in `folder` without any setting, and hash passwords for a thousandth of what it costs.
+
+    Whoever acts as somebody logs in for every command. What hashing has to cost is held by the tests of passwords;
+    commands that run as processes of their own pay it.
+    """
+    for name in os.environ:
+        if _SETTINGS.fullmatch(name):
+            patch.delenv(name)
+    patch.chdir(folder)
+    patch.setattr("clarity.bootstrap.Passwords", partial(Passwords, CHEAPEST))
 
 
 def surroundings() -> dict[str, str]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from clarity.cli import main
 from clarity.cli.endings import Status
-from tests.shells import PATIENTS, Terminal, started
+from tests.shells import PATIENTS, Terminal, settle
 
 
 @pytest.fixture
@@ -18,9 +19,9 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which `clarity demo` ran once; tests work on copies."""
     folder = tmp_path_factory.mktemp("demo")
-    with started("demo", "--no-serve", "--patients", str(PATIENTS), folder=folder) as process:
-        process.communicate()
-    assert process.returncode == Status.OK
+    with pytest.MonkeyPatch.context() as patch:
+        settle(folder, patch)
+        assert main(("demo", "--no-serve", "--patients", str(PATIENTS))) == Status.OK
     return folder
 
 
