@@ -1,0 +1,107 @@
+"""Segments out of entries in whatever order, without holding more of them at a time than a few thousand."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from clarity.application.ports.search import IndexEntry
+from clarity.search.columns import Columns
+from clarity.search.pacing import Pace
+from clarity.search.segments import Leaf, Segment
+
+_CHUNK = 1_024
+_SAMPLED = 64
+"""One of so many keys is looked at to find out where segments shall end."""
+
+
+class Builder:
+    """Takes entries in any order and makes leaves of about `size` rows of them, in short steps.
+
+    Runs of entries are packed as they come, each in order. When all are there, keys that lie evenly among all are
+    chosen as bounds, and each segment is merged from its stretch of each run. So everybody is packed twice, and what
+    the memory holds at most is the columns of all, twice, and the objects of one run.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._waiting: list[IndexEntry] = []
+        self._runs: list[Columns] = []
+        self._pace = Pace()
+
+    async def add(self, entries: Iterable[IndexEntry]) -> None:
+        """Take some more."""
+        self._waiting += entries
+        while len(self._waiting) >= self._size:
+            await self._pack(self._waiting[: self._size])
+            del self._waiting[: self._size]
+
+    async def leaves(self) -> list[Leaf]:
+        """Return leaves with all that were added, which are then forgotten here."""
+        if self._waiting:
+            await self._pack(self._waiting)
+        self._waiting = []
+        bounds = await self._bounds()
+        ends = [[0] * len(self._runs)]
+        for bound in bounds:
+            ends.append([run.place_of(bound) for run in self._runs])
+            await self._breathe()
+        ends.append([len(run) for run in self._runs])
+        leaves = []
+        for lower, first, end in zip([b"", *bounds], ends, ends[1:], strict=False):
+            pieces = [run.cut(low, high) for run, low, high in zip(self._runs, first, end, strict=True) if low < high]
+            await self._breathe()
+            columns = await in_order(Columns.concat(pieces), self._pace)
+            leaves.append(Leaf.fresh(lower, await Segment.of(columns, self._pace)))
+        self._runs = []
+        return leaves
+
+    async def _pack(self, entries: Sequence[IndexEntry]) -> None:
+        pieces = []
+        for low in range(0, len(entries), _CHUNK):
+            pieces.append(Columns.pack(entries[low : low + _CHUNK]))
+            await self._breathe()
+        self._runs.append(await in_order(Columns.concat(pieces), self._pace))
+
+    async def _bounds(self) -> list[bytes]:
+        """Return keys between which about `size` rows lie."""
+        total = sum(map(len, self._runs))
+        count = -(-total // self._size)
+        sample: list[bytes] = []
+        for run in self._runs:
+            sample += [run.key(row) for row in range(0, len(run), _SAMPLED)]
+            await self._breathe()
+        order = await _order(sample, self._pace)
+        chosen = dict.fromkeys(order[place * len(order) // count] for place in range(1, count))
+        return [sample[place] for place in chosen if place != order[0]]
+
+    async def _breathe(self) -> None:
+        if self._pace.is_due:
+            await self._pace.rest()
+
+
+async def in_order(columns: Columns, pace: Pace) -> Columns:
+    """Return the rows in the order of their keys."""
+    keys: list[bytes] = []
+    for low in range(0, len(columns), _CHUNK):
+        keys += columns.keys(low, min(low + _CHUNK, len(columns)))
+        if pace.is_due:
+            await pace.rest()
+    return columns.take(np.array(await _order(keys, pace), np.intp))
+
+
+async def _order(keys: Sequence[bytes], pace: Pace) -> list[int]:
+    """Return the places of the keys in their order: what `sorted` does, with breaks."""
+    width = _CHUNK
+    order: list[int] = []
+    for low in range(0, len(keys), width):
+        order += sorted(range(low, min(low + width, len(keys))), key=keys.__getitem__)
+        if pace.is_due:
+            await pace.rest()
+    # Sorting what consists of two sorted halves is merging them.
+    while width < len(keys):
+        width *= 2
+        for low in range(0, len(keys), width):
+            order[low : low + width] = sorted(order[low : low + width], key=keys.__getitem__)
+            if pace.is_due:
+                await pace.rest()
+    return order

@@ -1,0 +1,97 @@
+"""Which blocks of a segment can hold a fragment at all, by the one, two or three bytes that follow each other in it.
+
+A segment's patients fall into 64 blocks. For each of some thousand grams, one 64-bit number says in which blocks it
+occurs; a fragment can only occur where all its grams do. Grams are of UTF-8, so that one table serves every script: a
+Chinese character is one gram of three bytes. Longer grams share places (a hash), which lets some blocks through
+that need not be looked at, and never keeps one away.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCKS = 64
+ALL_BLOCKS = (1 << BLOCKS) - 1
+
+_PAIR_BITS, _TRIPLE_BITS = 11, 14
+_PAIRS, _TRIPLES = 256, 256 + (1 << _PAIR_BITS)
+_PLACES = _TRIPLES + (1 << _TRIPLE_BITS)
+_SPREAD = 0x9E3779B1  # the odd number next to 2^32 divided by the golden ratio: multiplying by it mixes upwards
+_WORD = 0xFFFFFFFF
+_CHUNK = 1 << 15
+"""How many bytes are taken at a time: a step of well below a millisecond."""
+
+
+def grams_of(fragment: bytes) -> tuple[int, ...]:
+    """Return the places in a table of the longest grams of `fragment`; none if it is empty."""
+    if len(fragment) == 1:
+        return (fragment[0],)
+    if len(fragment) == 2:
+        return (_PAIRS + _mixed(int.from_bytes(fragment, "big"), _PAIR_BITS),)
+    triples = (int.from_bytes(fragment[place : place + 3], "big") for place in range(len(fragment) - 2))
+    return tuple(dict.fromkeys(_TRIPLES + _mixed(triple, _TRIPLE_BITS) for triple in triples))
+
+
+def rows_in_a_block(rows: int) -> int:
+    """Return how many rows of a segment of `rows` share a block."""
+    return max(1, -(-rows // BLOCKS))
+
+
+def tabulate(text: bytes, starts: NDArray[np.uint32]) -> Iterator[NDArray[np.uint64] | None]:
+    """Make the table of the rows of `text` that begin at `starts`: `None` after each step, the table at last."""
+    seen = np.zeros((_PLACES, BLOCKS), np.bool_)
+    size = rows_in_a_block(len(starts) - 1)
+    flat, letters = seen.ravel(), np.frombuffer(text, np.uint8)
+    for block, first in enumerate(range(0, len(starts) - 1, size)):
+        low, high = int(starts[first]), int(starts[min(first + size, len(starts) - 1)])
+        for chunk in range(low, high, _CHUNK):
+            _mark(flat, block, letters[chunk : min(chunk + _CHUNK + 2, high)])
+            if block % 8 == 7 or high - low > _CHUNK:
+                yield None
+    table = np.empty(_PLACES, np.uint64)
+    for low in range(0, _PLACES, 1 << 12):
+        packed = np.packbits(seen[low : low + (1 << 12)], axis=1, bitorder="little")
+        table[low : low + (1 << 12)] = packed.view(np.dtype("<u8")).ravel()
+        yield None
+    yield table
+
+
+def _mark(seen: NDArray[np.bool_], block: int, letters: NDArray[np.uint8]) -> None:
+    seen[letters.astype(np.intp) * BLOCKS + block] = True
+    wide = letters.astype(np.uint32)
+    pairs = (wide[:-1] << np.uint32(8)) | wide[1:]
+    seen[(_PAIRS + _all_mixed(pairs, _PAIR_BITS)) * BLOCKS + block] = True
+    triples = (pairs[:-1] << np.uint32(8)) | wide[2:]
+    seen[(_TRIPLES + _all_mixed(triples, _TRIPLE_BITS)) * BLOCKS + block] = True
+
+
+def _mixed(gram: int, bits: int) -> int:
+    return ((gram * _SPREAD) & _WORD) >> (32 - bits)
+
+
+def _all_mixed(grams: NDArray[np.uint32], bits: int) -> NDArray[np.intp]:
+    return ((grams * np.uint32(_SPREAD)) >> np.uint32(32 - bits)).astype(np.intp)
+
+
+def blocks_with(table: memoryview, grams: Sequence[int]) -> int:
+    """Return the blocks in which all `grams` occur, as bits."""
+    blocks = ALL_BLOCKS
+    for gram in grams:
+        blocks &= table[gram]
+        if not blocks:
+            break
+    return blocks
+
+
+def runs(blocks: int) -> Iterator[tuple[int, int]]:
+    """Return the first and the end of each run of bits that are set, upwards."""
+    first = 0
+    while blocks:
+        skipped = (blocks & -blocks).bit_length() - 1
+        blocks >>= skipped
+        length = (~blocks & (blocks + 1)).bit_length() - 1
+        first += skipped
+        yield first, first + length
+        blocks >>= length
+        first += length

@@ -1,0 +1,177 @@
+"""An index of names in memory: built from many entries, changed by a few at a time, searched meanwhile.
+
+Patients lie in leaves, in the order of names. A search goes through the leaves as they were when it began; a change
+makes new leaves beside them. Nothing here reads or writes anything else, or knows who is asking.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from clarity.application.ports.search import Absence, Found, IndexChange, IndexEntry, IndexGap, Reach
+from clarity.search.building import Builder
+from clarity.search.columns import Unreadable, key_of
+from clarity.search.finding import Finding, Judge
+from clarity.search.matching import Matcher
+from clarity.search.pacing import Pace
+from clarity.search.question import Question
+from clarity.search.segments import Ids, KeptPart, Leaf, Part, Segment
+from clarity.search.updating import Place, Update
+
+SEGMENT_ROWS: Final = 8_192
+"""How many patients a segment holds at most; when it is made, an eighth is left free."""
+
+LEAF_CHANGES: Final = 128
+"""How many changes a leaf holds before its segment is made anew."""
+
+_PER_REBUILD = 64
+_MOST_GONE = 10_000
+_MANY_IDS = 4_096
+
+
+class NameIndex:
+    """Who is called what, for one event loop. No step of its work is longer than some milliseconds.
+
+    `apply` and `load` may run while searches do, and wait for each other.
+    """
+
+    def __init__(self, *, segment_rows: int = SEGMENT_ROWS, leaf_changes: int = LEAF_CHANGES) -> None:
+        """Hold nobody. The sizes are there for tests, which have not got a million patients."""
+        self._segment_rows, self._leaf_changes = segment_rows, leaf_changes
+        self._leaves: tuple[Leaf, ...] = ()
+        self._young: dict[bytes, bytes] = {}
+        """The key of everybody who is in a leaf but not in its segment, by id."""
+        self._unopened: dict[bytes, int] = {}
+        self._gone: dict[bytes, int] = {}
+        """The versions in which the latest records were taken away: what is older may come after it."""
+        self._size = self._versions = 0
+        self._writing = asyncio.Lock()
+
+    @property
+    def size(self) -> int:
+        """How many patients can be found."""
+        return self._size
+
+    @property
+    def unopened(self) -> frozenset[bytes]:
+        """The ids of records that stand and cannot be compared, since they do not open."""
+        return frozenset(self._unopened)
+
+    def memory(self) -> int:
+        """Return how many bytes the index takes."""
+        return sum(leaf.memory for leaf in self._leaves)
+
+    def tally(self) -> tuple[int, int]:
+        """Return how many records there are, those that do not open included, and the sum of their versions."""
+        return self._size + len(self._unopened), self._versions + sum(self._unopened.values())
+
+    async def find(
+        self, question: Question, reach: Reach, *, after: tuple[str, ...] | None, at_most: int, judge: Judge
+    ) -> Found:
+        """Return the page behind the sort key `after` of those within `reach` who match, and how many do.
+
+        `judge` is asked for those whose label is in `reach.judged`, and for no more of them than the answer needs.
+        """
+        leaves = self._leaves
+        among = None if reach.among is None else [patient.bytes for patient in reach.among]
+        if among is None or len(among) < _MANY_IDS:
+            ids = None if among is None else Ids.of(among)
+        else:
+            ids = await asyncio.to_thread(Ids.of, among)  # sorts numbers, which others need not wait for
+        return await Finding(leaves, Matcher.of(question, reach, ids), judge).page(after, at_most)
+
+    async def load(self, batches: AsyncIterator[Sequence[IndexChange]]) -> None:
+        """Take in the records of `batches`, each once, in place of all that is here."""
+        builder = Builder(self._segment_rows * 7 // 8)
+        unopened: dict[bytes, int] = {}
+        async with self._writing:
+            async for batch in batches:
+                await builder.add(change for change in batch if isinstance(change, IndexEntry))
+                gaps = (change for change in batch if isinstance(change, IndexGap))
+                unopened.update((gap.id, gap.version) for gap in gaps if gap.why is Absence.UNOPENED)
+            self._begin(await builder.leaves(), unopened)
+
+    async def restore(self, parts: Iterable[KeptPart]) -> None:
+        """Take in what `parts` of another index were, in place of all that is here. Raises `Unreadable`."""
+        pace, leaves, unopened = Pace(), list[Leaf](), dict[bytes, int]()
+        async with self._writing:
+            for part in parts:
+                unopened.update(part.unopened)
+                if not len(part.columns):
+                    continue
+                lower = part.columns.key(0)
+                if leaves and lower <= leaves[-1].segment.columns.key(len(leaves[-1]) - 1):
+                    raise Unreadable
+                leaves.append(Leaf.fresh(lower if leaves else b"", await Segment.of(part.columns, pace)))
+            self._begin(leaves, unopened)
+
+    def parts(self) -> Sequence[Part]:
+        """Return all that is here in parts, as it is now, whatever happens later."""
+        return [Part(None, dict(self._unopened)), *(Part(leaf, {}) for leaf in self._leaves)]
+
+    async def apply(self, changes: Sequence[IndexChange]) -> None:
+        """Take in what changed, all at once as searches see it. What is older than what is known is passed over.
+
+        A few leaves with many changes are made anew by the way. Of those who were taken away, no text stays in memory.
+        """
+        latest: dict[bytes, IndexChange] = {}
+        for change in changes:
+            if change.id not in latest or change.version >= latest[change.id].version:
+                latest[change.id] = change
+        async with self._writing:
+            update = Update(self._leaves, self._young)
+            places = await update.locate(latest)
+            pace = Pace()
+            news = []
+            for change in latest.values():
+                if self._is_news(change, places.get(change.id)):
+                    news.append(change)
+                if pace.is_due:
+                    await pace.rest()
+            await update.take_in(news, places)
+            at_most = 1 + len(news) // _PER_REBUILD
+            await update.rebuild(segment_rows=self._segment_rows, leaf_changes=self._leaf_changes, at_most=at_most)
+            self._finish(update, news, places)
+
+    def _is_news(self, change: IndexChange, place: Place | None) -> bool:
+        """Tell whether `change` is not older than what is known of the record, nor the same."""
+        if place is None:
+            known = self._unopened.get(change.id, self._gone.get(change.id, -1))
+            return change.version >= known
+        columns, row = self._leaves[place[0]].at(place[1])
+        version = int(columns.version[row])
+        return change.version > version or (change.version == version and change != columns.entry(row))
+
+    def _finish(self, update: Update, news: Sequence[IndexChange], places: Mapping[bytes, Place]) -> None:
+        """Let searches see what `update` made of the leaves."""
+        for change in news:
+            if (place := places.get(change.id)) is not None:
+                columns, row = self._leaves[place[0]].at(place[1])
+                self._size -= 1
+                self._versions -= int(columns.version[row])
+            self._young.pop(change.id, None)
+            self._unopened.pop(change.id, None)
+            self._gone.pop(change.id, None)
+            if isinstance(change, IndexEntry):
+                self._size += 1
+                self._versions += change.version
+                self._young[change.id] = key_of(change.family, change.given, change.id)
+            elif change.why is Absence.UNOPENED:
+                self._unopened[change.id] = change.version
+            else:
+                self._gone[change.id] = change.version
+        while len(self._gone) > _MOST_GONE:
+            del self._gone[next(iter(self._gone))]
+        for leaf in update.rebuilt:
+            for row in range(len(leaf.young)):
+                self._young.pop(leaf.young.id_of(row), None)
+        self._leaves = tuple(update.leaves)
+
+    def _begin(self, leaves: Sequence[Leaf], unopened: dict[bytes, int]) -> None:
+        """Let searches see what was made from nothing."""
+        self._leaves, self._unopened = tuple(leaves), unopened
+        self._young, self._gone = {}, {}
+        self._size = sum(map(len, leaves))
+        self._versions = sum(int(leaf.segment.columns.version.sum(dtype=np.int64)) for leaf in leaves)

@@ -1,0 +1,241 @@
+"""The index of names finds who a plain scan would find, in its order, whatever changed meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clarity.application.ports.search import (
+    COUNTED_EXACTLY,
+    Absence,
+    Found,
+    IndexChange,
+    IndexEntry,
+    IndexGap,
+    Reach,
+)
+from clarity.domain.dates import PartialDate, microseconds_of
+from clarity.domain.ids import PatientId
+from clarity.domain.names import HumanName, NameUse
+from clarity.domain.patients import PatientCard, PatientQuery, PatientSort, PatientStatus, called_by
+from clarity.domain.people import BirthSex, Gender
+from clarity.domain.records import Label
+from clarity.search.index import NameIndex
+from clarity.search.question import Question
+from clarity.search.segments import KeptPart
+
+TODAY = date(2024, 2, 29)
+EVERYBODY = Reach(frozenset(Label), frozenset())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A patient as a search that opens records sees them."""
+
+    card: PatientCard
+    status: PatientStatus
+    label: Label
+    version: int
+
+    @property
+    def entry(self) -> IndexEntry:
+        card = self.card
+        family, given_ = called_by(card.names).sort_key
+        first = called_by(card.names).search_text
+        others = [name.search_text for name in card.names if name is not called_by(card.names)]
+        return IndexEntry(
+            id=card.id.bytes,
+            version=self.version,
+            family=family,
+            given=given_,
+            names=(first, *others),
+            born_first=card.born.first.toordinal(),
+            born_last=card.born.last.toordinal(),
+            status=self.status,
+            label=self.label,
+            gender=card.gender,
+            birth_sex=card.birth_sex,
+            changed=microseconds_of(card.changed_at),
+        )
+
+
+def scanned(
+    people: Iterable[Person],
+    query: PatientQuery,
+    reach: Reach,
+    allowed: Collection[PatientId],
+    after: tuple[str, ...] | None,
+    at_most: int,
+) -> Found:
+    """Return what `find` should: everybody is compared, and everything sorted."""
+    matches = sorted(
+        (
+            (person.card.sort_key(query), person.card.id)
+            for person in people
+            if person.card.matches(query, TODAY)
+            and query.status in {None, person.status}
+            and (person.label in reach.free or (person.label in reach.judged and person.card.id in allowed))
+            and (reach.among is None or person.card.id in reach.among)
+        ),
+        reverse=query.descending,
+    )
+    behind = [
+        match for match in matches if after is None or (match[0] < after if query.descending else match[0] > after)
+    ]
+    return Found(
+        patients=tuple(patient for _, patient in behind[:at_most]),
+        keys=tuple(key for key, _ in behind[:at_most]),
+        count=min(len(matches), COUNTED_EXACTLY),
+        exact=len(matches) <= COUNTED_EXACTLY,
+        more=len(behind) > at_most,
+    )
+
+
+async def found(
+    index: NameIndex,
+    query: PatientQuery,
+    reach: Reach = EVERYBODY,
+    *,
+    allowed: Collection[PatientId] = (),
+    after: tuple[str, ...] | None = None,
+    at_most: int = 50,
+) -> Found:
+    async def judge(doubtful: Collection[PatientId]) -> Collection[PatientId]:
+        assert 0 < len(doubtful) <= 256
+        return [patient for patient in doubtful if patient in allowed]
+
+    return await index.find(Question.of(query, TODAY), reach, after=after, at_most=at_most, judge=judge)
+
+
+async def batched(changes: Sequence[IndexChange], size: int = 5) -> AsyncIterator[Sequence[IndexChange]]:
+    for low in range(0, len(changes), size):
+        yield changes[low : low + size]
+
+
+PARTS = (
+    "García Márquez", "garcia", "O'Brien", "O’Brien", "D'Amore-Smith", "STRAUẞ", "Łukasz", "Søren", "Nguyễn Thị",
+    "مُحَمَّد", "محـــمد", "王", "小明", "김", "민준", "ｱｲｳ", "ﬁne", "Æsop", "👩‍⚕️", "%_", "'; DROP TABLE patients;--", "\\",
+    "a", "aa", "ab", "ba", "Ana", "", "'", "e\u0301", "x" * 70, "Anna-Maria", "ÿ", "ﷺ",
+)  # fmt: skip
+texts = st.one_of(st.sampled_from(PARTS), st.text(st.sampled_from("abÁ-' 王م"), max_size=6))
+names = st.builds(
+    lambda family, given_, text, use: HumanName(family=family, given=given_, text=text or "?", use=use),
+    texts,
+    st.lists(texts, max_size=2).map(tuple),
+    texts,
+    st.sampled_from([None, NameUse.OFFICIAL, NameUse.OLD, NameUse.MAIDEN]),
+)
+days = st.dates(date(1890, 1, 1), date(2024, 3, 1)) | st.sampled_from([date(2004, 2, 29), date(2003, 2, 28), TODAY])
+births = st.one_of(
+    days.map(PartialDate.of),
+    days.map(lambda day: PartialDate(day.year)),
+    days.map(lambda day: PartialDate(day.year, 2)),
+)
+ids = st.integers(0, 30).map(lambda number: PatientId(UUID(int=(number % 5) << 64 | number // 5)))
+people = st.builds(
+    Person,
+    card=st.builds(
+        PatientCard,
+        id=ids,
+        names=st.lists(names, min_size=1, max_size=3).map(tuple),
+        born=births,
+        gender=st.sampled_from(Gender),
+        birth_sex=st.sampled_from([None, *BirthSex]),
+        changed_at=st.integers(0, 3).map(lambda second: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=second)),
+    ),
+    status=st.sampled_from([PatientStatus.ACTIVE, PatientStatus.DISCHARGED, PatientStatus.DECEASED]),
+    label=st.sampled_from(Label),
+    version=st.just(1),
+)
+queries = st.builds(
+    lambda name, ages, born, **conditions: PatientQuery(
+        name=name, min_age=ages[0], max_age=ages[1], born_from=born[0], born_to=born[1], **conditions
+    ),
+    st.one_of(
+        st.just(""),
+        texts,
+        st.tuples(texts, texts).map(" ".join),
+        st.sampled_from(["a b", "b", "م", "小", "an ga", "王小"]),
+    ),
+    st.sampled_from([(None, None), (0, 20), (20, None), (None, 20), (119, 150)]),
+    st.one_of(st.just((None, None)), st.tuples(days, days).map(sorted), st.tuples(days, st.none())),
+    gender=st.sampled_from([None, None, *Gender]),
+    birth_sex=st.sampled_from([None, None, *BirthSex]),
+    status=st.sampled_from([None, None, PatientStatus.ACTIVE, PatientStatus.DECEASED]),
+    sort=st.sampled_from(PatientSort),
+    descending=st.booleans(),
+)
+labels = st.frozensets(st.sampled_from(Label))
+reaches = st.one_of(st.just(EVERYBODY), st.builds(Reach, labels, labels, st.none() | st.frozensets(ids, max_size=12)))
+"""Changes: somebody as they are from now on, or that they are not there any more."""
+changes = st.lists(people | st.tuples(ids, st.sampled_from(Absence)), max_size=60)
+
+
+class Clinic:
+    """The people and the index, in step."""
+
+    def __init__(self, index: NameIndex) -> None:
+        self.index = index
+        self.people: dict[PatientId, Person] = {}
+        self.unopened: dict[PatientId, int] = {}
+        self.versions: dict[PatientId, int] = {}
+
+    def change(self, change: Person | tuple[PatientId, Absence]) -> IndexChange:
+        """Change somebody, and return what the index is told."""
+        patient = change.card.id if isinstance(change, Person) else change[0]
+        version = self.versions[patient] = self.versions.get(patient, 0) + 1
+        self.people.pop(patient, None)
+        self.unopened.pop(patient, None)
+        if isinstance(change, Person):
+            person = self.people[patient] = replace(change, version=version)
+            return person.entry
+        if change[1] is Absence.UNOPENED:
+            self.unopened[patient] = version
+        return IndexGap(patient.bytes, version, change[1])
+
+    def check(self) -> None:
+        """Compare what is counted."""
+        assert self.index.size == len(self.people)
+        assert self.index.unopened == {patient.bytes for patient in self.unopened}
+        versions = [person.version for person in self.people.values()]
+        assert self.index.tally() == (
+            len(self.people) + len(self.unopened),
+            sum(versions) + sum(self.unopened.values()),
+        )
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_whatever_changed_the_index_finds_what_a_scan_finds(data: st.DataObject) -> None:
+    asyncio.run(_compared(data))
+
+
+async def _compared(data: st.DataObject) -> None:
+    clinic = Clinic(NameIndex(segment_rows=data.draw(st.sampled_from([4, 9, 8_192])), leaf_changes=3))
+    told = [clinic.change(change) for change in data.draw(changes)]
+    latest = {change.id: change for change in told}
+    await clinic.index.load(batched(list(latest.values())))
+    clinic.check()
+    for _ in range(data.draw(st.integers(0, 3))):
+        told = [clinic.change(change) for change in data.draw(changes)]
+        late = data.draw(st.permutations(told))
+        for low in range(0, len(late), 7):
+            await clinic.index.apply(late[low : low + 7])
+        clinic.check()
+    restored = NameIndex(segment_rows=4, leaf_changes=3)
+    await restored.restore([KeptPart.of_bytes(part.to_bytes()) for part in clinic.index.parts()])
+    assert restored.tally() == clinic.index.tally()
+    for query in data.draw(st.lists(queries, min_size=3, max_size=6)):
+        reach = data.draw(reaches)
+        allowed = data.draw(st.frozensets(ids, max_size=12))
+        after = None
+        for at_most in (1, 3, 50):
+            expected = scanned(clinic.people.values(), query, reach, allowed, after, at_most)
+            for index in (clinic.index, restored):
+                assert await found(index, query, reach, allowed=allowed, after=after, at_most=at_most) == expected
+            after = expected.keys[-1] if expected.keys else after
