@@ -85,8 +85,8 @@ REMOVALS = (
     Removal(
         "A relation is asked for the exact label, not for any",
         "domain/access/decisions.py",
-        "self.resource, self.action, relation, label))",
-        "self.resource, self.action, relation, Label.NORMAL))",
+        "for relation in held if (cell := self._cell(relation, label))",
+        "for relation in held if (cell := self._cell(relation, Label.NORMAL))",
         "unit/domain/test_access.py::test_the_exact_label_decides_once_it_is_known",
     ),
     Removal(
@@ -1900,11 +1900,25 @@ REMOVALS = (
         "contract/test_access_report.py::test_what_fails_is_logged_and_tried_again",
     ),
     Removal(
-        "A server leaves no core file",
-        "cli/serve.py",
+        "A command leaves no core file",
+        "cli/memory.py",
         "    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n",
         "",
         "integration/cli/test_processes.py::test_it_serves_until_it_is_told_to_stop",
+    ),
+    Removal(
+        "The memory of a command is handed to no program",
+        "cli/memory.py",
+        "        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)\n",
+        "        pass\n",
+        "integration/cli/test_processes.py::test_the_memory_of_a_command_is_handed_to_nobody_whatever_the_limit",
+    ),
+    Removal(
+        "Every command keeps its memory to itself",
+        "cli/__init__.py",
+        "        keep_to_memory()\n",
+        "        pass\n",
+        "integration/cli/test_processes.py::test_a_server_that_crashes_leaves_nothing_of_a_patient_behind",
     ),
     # Accounts, links and messages
     Removal(

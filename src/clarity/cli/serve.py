@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated
@@ -66,8 +65,6 @@ def run(settings: "Settings", listening: socket.socket) -> None:
     """Serve on a socket until a signal says stop."""
     from clarity.serving import serve_until_stopped
 
-    # In the memory of a server records and keys are open: if it crashes, it leaves no file of that behind.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log_to_standard_error(as_json=settings.log_format == "json")
     note(f"Serving on {address_of(listening)}; Ctrl-C stops it.")
     serve_until_stopped(settings, listening)

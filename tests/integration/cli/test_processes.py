@@ -11,12 +11,13 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
 from clarity.cli.endings import Status
 from tests.bundles import a_bundle, a_fhir_patient
+from tests.canaries import contents, hits
 from tests.shells import PASSWORD, Terminal, started, surroundings
 
 _SECONDS = 30
@@ -133,6 +134,77 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
     assert process.returncode == Status.OK
     assert "route=/ready status=200" in log
     assert "Traceback" not in log
+
+
+_CORES_HERE = Path("/proc/sys/kernel/core_pattern").read_text() == "core\n"
+"""Whether a crash leaves a file where it happened, so that a test sees if it does not."""
+
+_UNLIMITED = """
+import ctypes, os
+from clarity.cli import memory
+memory.resource.setrlimit = lambda *_: None
+if {kept}:
+    memory.keep_to_memory()
+os.write(2, b"%d" % ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))  # PR_GET_DUMPABLE
+os.abort()
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_memory_of_a_command_is_handed_to_nobody_whatever_the_limit(tmp_path: Path, *, kept: bool) -> None:
+    with _dumped("-c", _UNLIMITED.format(kept=kept), folder=tmp_path) as process:
+        _, told = process.communicate(timeout=_SECONDS)
+    assert process.returncode == -signal.SIGABRT
+    assert told.strip() == str(int(not kept))
+    assert [path.name for path in tmp_path.iterdir()] == (["core"] if _CORES_HERE and not kept else [])
+
+
+@pytest.mark.soak
+def test_a_server_that_crashes_leaves_nothing_of_a_patient_behind(practice: Terminal) -> None:
+    process = _dumped("-m", "clarity", "serve", "--port", "0", folder=practice.folder)
+    try:
+        assert process.stderr is not None
+        address = re.search(r"http://127\.0\.0\.1:\d+", read_until(process.stderr, "Serving on"))
+        assert address
+        names = _names_of_patients(address[0], "clinician@demo.example", practice)
+        before = set(practice.folder.rglob("*"))
+    finally:
+        process.send_signal(signal.SIGABRT)
+        process.communicate(timeout=_SECONDS)
+    assert process.returncode == -signal.SIGABRT
+    assert set(practice.folder.rglob("*")) <= before
+    assert not hits(names, contents(practice.folder))
+
+
+def _dumped(*arguments: str, folder: Path) -> "subprocess.Popen[str]":
+    """Start a program of Python by somebody who wants core files of it."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", sys.executable, *arguments],
+        cwd=folder,
+        env=surroundings(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _names_of_patients(address: str, email: str, practice: Terminal) -> set[str]:
+    """Let somebody list patients over HTTP, and return their names."""
+
+    def answer(path: str, body: object = None, **headers: str) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{address}/api/v1{path}", data, {"Content-Type": "application/json", **headers}
+        )
+        with urllib.request.urlopen(request, timeout=_SECONDS) as response:
+            return json.load(response)
+
+    token = answer("/sessions", {"email": email, "password": practice.passwords()[email]})["access_token"]
+    listed = answer("/patients", Authorization=f"Bearer {token}")["items"]
+    names = {name["family"] for one in listed for name in one["names"]}
+    assert names
+    return names
 
 
 def test_a_second_signal_ends_a_server_at_once(practice: Terminal) -> None:
