@@ -8,7 +8,7 @@ but the first to the first as well: what that says of the whole holds for every 
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -60,7 +60,7 @@ class SealedFrames:
             raise Misconfigured(f"{self.path} cannot be written: {exc.strerror}") from None
         return True
 
-    def read(self) -> Iterator[bytes]:
+    def read(self) -> Generator[bytes]:
         """Yield the frames. Blocks.
 
         Raises `FileNotFoundError` if there is none, and `CannotOpen`, if need be after the last, unless it is whole,

@@ -1,6 +1,6 @@
 """What is kept sealed on one machine, and may be lost."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 
@@ -17,7 +17,7 @@ class FrameStore(Protocol):
         """
         ...
 
-    def read(self) -> Iterator[bytes]:
+    def read(self) -> Generator[bytes]:
         """Yield the frames. Raises `FileNotFoundError` if there are none, and `CannotOpen`, maybe late, if altered."""
         ...
 
