@@ -4,8 +4,9 @@ import asyncio
 import os
 import pwd
 import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
@@ -27,7 +28,8 @@ from clarity.application.open_sessions import OpenSessionService
 from clarity.application.outbox import OutboxService
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
-from clarity.application.ports import Clock, Postman, Trail
+from clarity.application.ports import Clock, PatientSearch, Postman, Trail
+from clarity.application.ports.frames import FrameStore
 from clarity.application.ports.telemetry import UNOBSERVED, DatabaseObserver
 from clarity.application.practitioners import PractitionerService
 from clarity.application.rates import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT
@@ -60,6 +62,7 @@ from clarity.printing.accountings import PaperPress
 from clarity.search.streaming import StreamingSearch
 from clarity.security.blind_index import BlindIndex
 from clarity.security.cursors import Cursors
+from clarity.security.frames import SealedFrames
 from clarity.security.keyring import Keyring
 from clarity.security.keystore import open_store
 from clarity.security.links import LinkTokens
@@ -159,7 +162,14 @@ async def opened_trail(
         await trail.aclose()
 
 
-def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords: Passwords, ready: Probe) -> Services:
+def assemble(
+    settings: Settings,
+    keyring: Keyring,
+    units: UnitsOfWork,
+    passwords: Passwords,
+    ready: Probe,
+    search: PatientSearch,
+) -> Services:
     """Join adapters and services."""
     cursors, limits, codes = Cursors(keyring), CountedOnce(MemoryRateLimit(_rules(settings))), OneTimeCodes()
     idle, required = timedelta(minutes=settings.session_idle_minutes), _requires_second_factor(settings)
@@ -177,7 +187,7 @@ def assemble(settings: Settings, keyring: Keyring, units: UnitsOfWork, passwords
         patients=PatientService(
             begin=units.begin,
             reading=units.reading,
-            search_index=StreamingSearch(partial(today, settings)),
+            search_index=search,
             cursors=cursors,
             limits=limits,
             now=now,
@@ -314,8 +324,35 @@ def today(settings: Settings) -> date:
     return now().astimezone(settings.practice_time_zone).date()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a search is made of: the practice as far as it is open, and who is told how the search stands.
+
+    `frames` is where something may be kept sealed between two runs; `None` if nothing is to be kept.
+    """
+
+    settings: Settings
+    keyring: Keyring = field(repr=False)
+    database: Database
+    units: UnitsOfWork
+    frames: FrameStore | None
+    lookout: Lookout
+    sources: Sources
+
+
+OpenSearch = Callable[[Opened], AbstractAsyncContextManager[PatientSearch]]
+
+
 @asynccontextmanager
-async def running(settings: Settings, telemetry: Telemetry | None = None) -> AsyncIterator[Services]:
+async def streaming_search(opened: Opened) -> AsyncIterator[StreamingSearch]:
+    """Open the search of a process that ends soon: it keeps nothing, and reads what it compares."""
+    yield StreamingSearch(partial(today, opened.settings))
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, telemetry: Telemetry | None = None, open_search: OpenSearch = streaming_search
+) -> AsyncIterator[Services]:
     """Open everything the use-cases need, and close it at the end. What happens meanwhile is told to `telemetry`.
 
     Raises `Misconfigured` if a key is missing or wrong, a setting is not safe enough for the environment, or the policy
@@ -347,7 +384,22 @@ async def running(settings: Settings, telemetry: Telemetry | None = None) -> Asy
         sources.pools, sources.trail, sources.seals = database, trail, keyring.tally
         lookout = _lookout(database, keyring, trail, sources)
         stack.push_async_callback(lookout.aclose)
-        yield assemble(settings, keyring, units, passwords, lookout)
+        opened = Opened(
+            settings=settings,
+            keyring=keyring,
+            database=database,
+            units=units,
+            frames=_frames(settings, keyring),
+            lookout=lookout,
+            sources=sources,
+        )
+        search = await stack.enter_async_context(open_search(opened))
+        yield assemble(settings, keyring, units, passwords, lookout, search)
+
+
+def _frames(settings: Settings, keyring: Keyring) -> FrameStore | None:
+    path = settings.search_snapshot_path
+    return SealedFrames(path, keyring) if path else None
 
 
 def new_telemetry() -> Telemetry:
@@ -379,7 +431,7 @@ def _lookout(database: Database, keyring: Keyring, trail: GroupCommitTrail, sour
     async def look_at_database() -> dict[str, str]:
         found = await standing(database.reading, keyring)
         sources.outbox_waiting = found.messages_waiting
-        lookout.notes = {"tables": found.note} if found.note else {}
+        lookout.notes["tables"] = found.note
         return {"database": "", "tables": found.tables, "keys": found.keys}
 
     async def look_at_trail() -> dict[str, str]:

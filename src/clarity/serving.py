@@ -17,15 +17,46 @@ from clarity.api import server
 from clarity.api.cors import CrossOrigin
 from clarity.api.options import ApiOptions
 from clarity.application.access_report import keep_reporting
+from clarity.application.index_runs import IndexRuns
 from clarity.application.outbox import keep_delivering
 from clarity.application.services import Services
-from clarity.bootstrap import new_telemetry, running, today
+from clarity.bootstrap import Opened, new_telemetry, now, running, today
 from clarity.config import Settings
 from clarity.domain.access import POLICY, SENDER, Actor, Purpose, Role
 from clarity.domain.ids import RequestId
+from clarity.persistence.changes import SqlChangeFeed
+from clarity.search.resident import ResidentSearch
+from clarity.search.snapshot import Snapshot
+from clarity.search.streaming import StreamingSearch
 from clarity.telemetry.observer import Telemetry
 
 _LAST_DELIVERY_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def resident_search(opened: Opened) -> AsyncIterator[ResidentSearch]:
+    """Open the search of a server: an index of names in memory, filled meanwhile."""
+    day = partial(today, opened.settings)
+    feed = SqlChangeFeed(opened.database, opened.keyring)
+    search = ResidentSearch(
+        feed,
+        StreamingSearch(day),
+        IndexRuns(opened.units.reading, now, uuid7),
+        today=day,
+        snapshot=Snapshot(opened.frames) if opened.frames else None,
+    )
+
+    async def look() -> dict[str, str]:
+        opened.lookout.notes["search"] = search.note
+        return {"search": search.trouble}
+
+    opened.lookout.watch(("search",), look)
+    opened.sources.search = search
+    try:
+        async with search.running():
+            yield search
+    finally:
+        await feed.aclose()
 
 
 @asynccontextmanager
@@ -34,7 +65,7 @@ async def serving(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Ser
 
     The report of unusual access of the day before is made meanwhile too.
     """
-    async with running(settings, telemetry) as services:
+    async with running(settings, telemetry, resident_search) as services:
         stopping = asyncio.Event()
         pause = settings.outbox_pause_seconds
         sending = asyncio.create_task(keep_delivering(services.outbox, _sender, stopping, pause_seconds=pause))
