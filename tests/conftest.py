@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.soak)
 
 
-# Where Linux keeps files in memory. A run has less than half a gigabyte there at a time.
+# Where Linux keeps files in memory. A run has about half a gigabyte there at a time.
 _MEMORY = Path("/dev", "shm")
 _ROOM_BYTES = 2 * 1024**3
 # A single statement makes thousands of objects. What holds files and connections is closed, not left to the collector.
