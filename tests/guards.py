@@ -526,16 +526,16 @@ REMOVALS = (
     ),
     Removal(
         "A refused attempt accounts for nothing",
-        "domain/audit.py",
-        "return self.outcome is Outcome.SUCCEEDED and ",
-        "return ",
+        "persistence/ledger.py",
+        "(one for one in self.attempts if one.outcome is Outcome.SUCCEEDED)",
+        "iter(self.attempts)",
         "contract/test_units_of_work.py::test_a_refused_attempt_does_not_cover_a_read",
     ),
     Removal(
         "An attempt accounts for the records it names",
-        "domain/audit.py",
-        "self.resource is resource and record in self.ids",
-        "self.resource is resource",
+        "persistence/ledger.py",
+        "if not self.touched <= {(one.resource, record) for one in succeeded for record in one.ids}:",
+        "if self.touched and not any(one.ids for one in succeeded):",
         "contract/test_units_of_work.py::test_an_event_about_somebody_else_does_not_cover_a_write",
     ),
     Removal(
