@@ -56,6 +56,7 @@ async def test_nothing_is_shown_while_the_trail_cannot_be_written(clinic: Clinic
         await chart.clinician.get("/patients"),
         await chart.clinician.get(f"/patients/{patient.id}/history"),
         await chart.clinician.post("/patients/search", json={"name": SECRET}),
+        await chart.clinician.post("/patients/similar", json={"name": SECRET}),
     ):
         assert (answer.status_code, code(answer)) == (503, "trail-unavailable")
         assert answer.headers["retry-after"] == "5"
@@ -150,6 +151,7 @@ async def test_each_request_leaves_one_line_that_names_nobody(
             await nobody.get(f"/no-such-thing/{SECRET}", params={"name": SECRET}),
             await nobody.request(SECRET.upper(), memory_chart.path),
             await memory_chart.clinician.post("/patients/search", json={"name": SECRET}),
+            await memory_chart.clinician.post("/patients/similar", json={"name": SECRET}),
         ]
     lines = [record.getMessage() for record in caplog.records if record.name == "clarity.api.requests"]
     expected = (
@@ -157,6 +159,7 @@ async def test_each_request_leaves_one_line_that_names_nobody(
         ("GET", "none", 404),
         ("other", "/api/v1/patients/{patient_id}", 405),
         ("POST", "/api/v1/patients/search", 200),
+        ("POST", "/api/v1/patients/similar", 200),
     )
     for line, answer, (method, route, status) in zip(lines, answers, expected, strict=True):
         prefix = f"request={answer.headers['x-request-id']} method={method} route={route} status={status} duration_ms="

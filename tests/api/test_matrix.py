@@ -15,6 +15,7 @@ from httpx import Response
 from clarity.api.patients.shapes import PatientOut
 from clarity.application.pages import MAX_PAGE
 from clarity.domain.access import Action, Relation, Role
+from clarity.domain.likeness import MOST_ALIKE
 from clarity.domain.patients import FIELD_BITS, PatientField
 from clarity.domain.people import Gender
 from clarity.domain.records import Label, Resource
@@ -96,6 +97,10 @@ async def test_lists_searches_and_totals_have_whom_the_caller_may_see_and_nobody
         for action, answer in (
             (Action.LIST, await caller.http.get("/patients", params={"limit": MAX_PAGE})),
             (Action.SEARCH, await caller.http.post("/patients/search", json={"limit": MAX_PAGE})),
+            (
+                Action.SEARCH,
+                await caller.http.post("/patients/similar", json={"name": "alkantar", "limit": MOST_ALIKE}),
+            ),
             (Action.SEARCH_BY_SSN, await caller.http.post("/patients/search", json={"ssn": SSN, "limit": MAX_PAGE})),
         ):
             covered = {
@@ -109,8 +114,9 @@ async def test_lists_searches_and_totals_have_whom_the_caller_may_see_and_nobody
             page = answer.json()
             assert page["total"] == {"count": len(covered), "exact": True}, (caller.account.role, action)
             assert page["next_cursor"] in ("", None)
-            assert {shown["id"] for shown in page["items"]} == set(covered), (caller.account.role, action)
-            for shown in page["items"]:
+            items = [item.get("patient", item) for item in page["items"]]
+            assert {shown["id"] for shown in items} == set(covered), (caller.account.role, action)
+            for shown in items:
                 assert filled(shown) == visible(covered[shown["id"]]), (caller.account.role, action)
             if action is Action.LIST:
                 assert await joined(caller) == [shown["id"] for shown in page["items"]]

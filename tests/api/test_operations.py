@@ -111,6 +111,7 @@ OPERATIONS = {
     "register_patient": of(Resource.PATIENT, Action.REGISTER, 201, held=frozenset({Relation.ANYBODY, Relation.SELF})),
     "list_patients": of(Resource.PATIENT, Action.LIST, 200, refused=200),
     "search_patients": of(Resource.PATIENT, Action.SEARCH, 200, refused=200, body={}),
+    "find_similar_patients": of(Resource.PATIENT, Action.SEARCH, 200, refused=200, body={"name": "zz"}),
     "view_patient": on_patient(Action.VIEW, 200),
     "replace_patient": on_patient(Action.CHANGE, 412, version=STALE),
     "change_patient": on_patient(Action.CHANGE, 412, version=STALE),

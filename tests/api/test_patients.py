@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +11,10 @@ import pytest
 from clarity.api.patients.shapes import EXAMPLE, PatientIn
 from clarity.domain.access import Action, Role
 from clarity.domain.audit import Outcome
+from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label
 from tests.api.clinic import WHOLE, Chart, Clinic, code, fields, seen
-from tests.builders import a_name, a_patient, a_practitioner, new_id
+from tests.builders import NOW, a_name, a_patient, a_practitioner, new_id
 
 
 async def test_a_registered_patient_is_found_where_the_answer_says(clinic: Clinic) -> None:
@@ -352,8 +353,10 @@ async def test_a_search_finds_by_whatever_is_asked(clinic: Clinic) -> None:
         phone="+1 617 555 0143",
         care_team=frozenset({practitioner.id}),
     )
-    await clinic.practice.stored(patient)
-    await clinic.practice.stored(a_patient(name=a_name("Byron", "George"), born="1990-01-22", phone="+16175550199"))
+    await clinic.practice.stored(replace(patient, birth_sex=BirthSex.FEMALE))
+    await clinic.practice.stored(
+        a_patient(name=a_name("Byron", "George"), born="1990-01-22", phone="+16175550199", gender=Gender.MALE)
+    )
     for query in (
         {"name": "alcantar"},
         {"name": "JOSE  cánt"},
@@ -364,6 +367,8 @@ async def test_a_search_finds_by_whatever_is_asked(clinic: Clinic) -> None:
         {"min_age": 40, "max_age": 40},
         {"born_from": "1985-04-12", "born_to": "1985-04-12"},
         {"practitioner": str(practitioner.id), "status": "active"},
+        {"gender": "female"},
+        {"birth_sex": "F", "sort": "changed"},
         {"sort": "age", "descending": True, "limit": 1},
     ):
         found = await desk.post("/patients/search", json=query)
@@ -374,6 +379,61 @@ async def test_a_search_finds_by_whatever_is_asked(clinic: Clinic) -> None:
     assert [item["names"][0]["family"] for item in rest["items"]] == ["Byron"]
     assert rest["next_cursor"] is None
     assert (await clinician.post("/patients/search", json={"name": "byron"})).json()["total"]["count"] == 0
+
+
+async def test_the_latest_change_comes_first_where_that_is_asked_for(clinic: Clinic) -> None:
+    desk = await clinic.front_desk()
+    people = [await clinic.practice.stored(a_patient(name=a_name(family))) for family in ("Byron", "King", "Noel")]
+    await clinic.practice.changed(people[1].id, at=NOW + timedelta(seconds=1), notes="A")
+    seen, cursor = list[str](), None
+    while len(seen) < len(people):
+        page = (await desk.post("/patients/search", json={"sort": "changed", "limit": 1, "cursor": cursor})).json()
+        seen += [item["names"][0]["family"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert (seen, cursor) == (["King", "Byron", "Noel"], None)
+
+
+async def test_a_name_that_was_heard_finds_those_who_are_called_like_that(clinic: Clinic) -> None:
+    desk = await clinic.front_desk()
+    clinician, practitioner = await clinic.clinician()
+    heard = a_patient(name=a_name("Alcántar", "María José"), born="1985-04-12", care_team=frozenset({practitioner.id}))
+    await clinic.practice.stored(heard)
+    await clinic.practice.stored(a_patient(name=a_name("Alkantara", "Maria"), born="1990-01-22"))
+    await clinic.practice.stored(a_patient(name=a_name("Byron", "George")))
+    page = (await desk.post("/patients/similar", json={"name": "marea alkantar", "born": "1985"})).json()
+    assert [item["patient"]["names"][0]["family"] for item in page["items"]] == ["Alcántar", "Alkantara"]
+    assert [item["score"] for item in page["items"]] == [0.83, 0.429]
+    assert (page["next_cursor"], page["total"]) == (None, {"count": 2, "exact": True})
+    first = (await desk.post("/patients/similar", json={"name": "marea alkantar", "limit": 1})).json()
+    assert [len(first["items"]), first["total"]["count"]] == [1, 2]
+    own = (await clinician.post("/patients/similar", json={"name": "alkantara"})).json()
+    assert [item["patient"]["id"] for item in own["items"]] == [str(heard.id)]
+    assert own["total"]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "z" * 500}, "name"),
+        ({"name": "?!.,-"}, "name"),
+        ({"name": "zqcanary\u0007"}, "name"),
+        ({"name": "a b c d e f g h i j zqcanary"}, "name"),
+        ({"name": ["zqcanary"]}, "name"),
+        ({"name": "a", "born": "zqcanary"}, "born"),
+        ({"name": "a", "born": "1985-13"}, "born"),
+        ({"name": "a", "limit": 51}, "limit"),
+        ({"name": "a", "cursor": "zqcanary"}, "body"),
+    ],
+)
+async def test_what_is_no_name_that_was_heard_is_refused(
+    memory_clinic: Clinic, asked: dict[str, Any], field: str
+) -> None:
+    refused = await (await memory_clinic.front_desk()).post("/patients/similar", json=asked)
+    assert refused.status_code == 422
+    assert fields(refused) == [field]
+    assert "zqcanary" not in refused.text
 
 
 async def test_an_identifier_is_searched_with_its_system(clinic: Clinic) -> None:
@@ -412,6 +472,8 @@ async def test_an_identifier_is_searched_with_its_system(clinic: Clinic) -> None
         ({"name": "zqcanary\0"}, "name"),
         ({"name": "z" * 501}, "name"),
         ({"sort": "zqcanary"}, "sort"),
+        ({"gender": "zqcanary"}, "gender"),
+        ({"birth_sex": "zqcanary"}, "birth_sex"),
         ({"practitioner": "zqcanary"}, "practitioner"),
         ({"limit": 101}, "limit"),
         ({"first_name": "zqcanary"}, "body"),

@@ -147,6 +147,15 @@ class Twins(RuleBasedStateMachine):
         self._ask(role, "POST", "/patients/search", {"name": name})
 
     @rule(
+        role=_roles,
+        name=st.sampled_from(["alkantar", "hosé", "marea", "a", "zz"]),
+        born=st.sampled_from([None, "1985"]),
+    )
+    def hear(self, role: Role, name: str, born: str | None) -> None:
+        """Search by a name that was heard."""
+        self._ask(role, "POST", "/patients/similar", {"name": name, "born": born})
+
+    @rule(
         patient=patients, role=_roles, version=_versions, patch=st.sampled_from(({"notes": "A"}, {"telecoms": []}, {}))
     )
     def change(self, patient: str, role: Role, version: int, patch: dict[str, Any]) -> None:

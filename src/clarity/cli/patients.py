@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import typer
@@ -16,8 +16,12 @@ from clarity.cli.practice import in_practice, read_settings
 from clarity.cli.rendering import as_json, history_table, patient_page, patients_table
 from clarity.cli.terminal import ask_secret, note, results
 from clarity.domain.access import Action, Actor, right_to
+from clarity.domain.dates import PartialDate
+from clarity.domain.errors import Invalid
 from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.likeness import MOST_ALIKE, Resembling, SimilarQuery
 from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
+from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label, Resource
 
 app = typer.Typer(
@@ -25,6 +29,13 @@ app = typer.Typer(
     help="Find and read patient records, as whoever logs in. Every look leaves an audit event.",
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a page to read.")]
+
+
+def _birth(text: str) -> PartialDate:
+    try:
+        return PartialDate.parse(text)
+    except Invalid as exc:
+        raise typer.BadParameter(exc.rule) from None
 
 
 def _day(text: str) -> date:
@@ -40,6 +51,7 @@ def _day(text: str) -> date:
 \b
 clarity patient find alcan --as clinician@demo.example
 clarity patient find --min-age 65 --status active --sort age --as nurse@demo.example
+clarity patient find --gender female --sort changed --limit 10 --as clinician@demo.example
 clarity patient find --ssn - --as front-desk@demo.example
 CLARITY_TOKEN=... clarity patient find o brien --json"""
 )
@@ -66,9 +78,13 @@ def find(
     born_to: Annotated[
         date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD", help="Born on this day or before.")
     ] = None,
+    gender: Annotated[Gender | None, typer.Option(help="Of this gender for administrative purposes.")] = None,
+    birth_sex: Annotated[BirthSex | None, typer.Option(help="With this sex on the birth certificate.")] = None,
     status: Annotated[PatientStatus | None, typer.Option(help="Where they stand with the practice.")] = None,
     practitioner: Annotated[UUID | None, typer.Option(help="In the care team of this practitioner, by id.")] = None,
-    sort: Annotated[PatientSort, typer.Option(help="By name, or by age with the youngest first.")] = PatientSort.NAME,
+    sort: Annotated[
+        PatientSort, typer.Option(help="By name, by age with the youngest first, or by change with the latest first.")
+    ] = PatientSort.NAME,
     descending: Annotated[bool, typer.Option("--descending", help="The other way round.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 25,
     as_json_: Json = False,
@@ -93,6 +109,8 @@ def find(
         max_age=max_age,
         born_from=born_from,
         born_to=born_to,
+        gender=gender,
+        birth_sex=birth_sex,
         status=status,
         practitioner=PractitionerId(practitioner) if practitioner else None,
         sort=sort,
@@ -109,7 +127,50 @@ def find(
         return
     if found.items:
         results().print(patients_table(found.items, today(settings)))
-    note(_counted(found))
+    note(_counted(found, "--limit shows more" if found.next_cursor else ""))
+
+
+@app.command(
+    epilog="""Examples:
+
+\b
+clarity patient similar alkantar --as front-desk@demo.example
+clarity patient similar Shawn Nwin --born 1985 --as front-desk@demo.example"""
+)
+def similar(
+    *,
+    name: Annotated[list[str], typer.Argument(help="The name as you heard it: one word of it, or several.")],
+    email_of_caller: AsEmail = "",
+    token: Token = "",
+    password_stdin: PasswordFromStdin = False,
+    code: Code = "",
+    born: Annotated[
+        PartialDate | None,
+        typer.Option(parser=_birth, metavar="YYYY[-MM[-DD]]", help="Those born otherwise come behind."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_ALIKE, help="At most this many.")] = 10,
+    as_json_: Json = False,
+) -> None:
+    """Find patients by a name that you heard: misspelt, or sounding alike, the most alike first."""
+    from clarity.bootstrap import today
+
+    settings = read_settings()
+    who = caller(email_of_caller, token, password_stdin=password_stdin, code=code)
+    query = SimilarQuery(name=" ".join(name), born=born)
+
+    async def look(services: Services, actor: Actor) -> Page[Resembling]:
+        return await services.patients.similar(actor, query, at_most=limit)
+
+    found = as_caller(settings, who, look)
+    if as_json_:
+        total = {"count": found.count, "exact": found.exact}
+        typer.echo(as_json({"items": found.items, "total": total}))
+        return
+    if found.items:
+        scores = [one.score for one in found.items]
+        results().print(patients_table([one.patient for one in found.items], today(settings), scores))
+    shows_more = "--limit shows more" if limit < MOST_ALIKE else "more of the name, or --born, finds fewer"
+    note(_counted(found, shows_more if found.count > limit else ""))
 
 
 @app.command(
@@ -225,9 +286,10 @@ def _asked(what: str, value: str) -> str:
     return ask_secret(what[0].upper() + what[1:]) if value == "-" else value
 
 
-def _counted(found: Page[Patient]) -> str:
+def _counted(found: Page[Any], advice: str) -> str:
+    """Say how many there are; where that is more than is shown, `advice` says how to see the others."""
     if not found.items:
         return "Nobody you may see matches."
-    of = f" of {'' if found.exact else 'at least '}{found.count}" if found.next_cursor else ""
-    more = "; --limit shows more" if found.next_cursor else ""
+    of = f" of {'' if found.exact else 'more than '}{found.count:,}" if advice else ""
+    more = f"; {advice}" if advice else ""
     return f"{len(found.items)}{of} {'patient' if len(found.items) == 1 and not of else 'patients'}{more}."

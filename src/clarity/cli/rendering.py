@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
+from itertools import zip_longest
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -46,20 +47,23 @@ def as_json(value: object) -> str:
     return json.dumps(_plain(value), ensure_ascii=False, indent=2)
 
 
-def patients_table(patients: Sequence[Patient], today: date) -> Table:
-    """Return one row for each patient, the id beneath the name."""
+def patients_table(patients: Sequence[Patient], today: date, scores: Sequence[float] = ()) -> Table:
+    """Return one row for each patient, the id beneath the name; `scores` say how much each is like what was asked."""
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("Patient", min_width=36, overflow="fold")
     table.add_column("Born", min_width=15)
     table.add_column("MRN", overflow="fold")
     table.add_column("Status", no_wrap=True)
-    for patient in patients:
+    if scores:
+        table.add_column("Alike", justify="right", no_wrap=True)
+    for patient, score in zip_longest(patients, scores):
         notice = f"\n{notice_line(patient.notice)}" if patient.notice else ""
         table.add_row(
             Text.assemble((_indexed(patient.name), "bold"), "\n", (str(patient.id), "dim"), (notice, "bold red")),
             f"{patient.born} ({patient.age_on(today)})\n{patient.gender}",
             patient.mrns[0].value if patient.mrns else "",
             _status(patient),
+            *([] if score is None else [f"{score:.0%}"]),
         )
     return table
 

@@ -21,9 +21,8 @@ from itertools import islice
 from typing import Final, Self
 
 import jellyfish
-import numpy as np
 from rapidfuzz.distance import OSA
-from rapidfuzz.process import cdist
+from rapidfuzz.process import extract
 
 from clarity.domain.likeness import SimilarQuery
 from clarity.domain.names import HumanName
@@ -74,8 +73,8 @@ class HeardWord(Confidential):
 
     def among(self, words: Sequence[str]) -> dict[str, float]:
         """Return those of some words that are alike, each with its likeness. Takes time in proportion to them."""
-        close = cdist([self.text], words, scorer=OSA.normalized_similarity, score_cutoff=_SOUNDS_ALIKE)[0]
-        candidates = {words[place] for place in np.flatnonzero(close).tolist()}
+        close = extract(self.text, words, scorer=OSA.normalized_similarity, score_cutoff=_SOUNDS_ALIKE, limit=None)
+        candidates = {word for word, *_ in close}
         candidates.update(word for word in words if self.text in word)
         return {word: likeness for word in candidates if (likeness := self.likeness(word))}
 

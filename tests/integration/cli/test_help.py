@@ -29,6 +29,7 @@ def test_it_lists_the_exit_statuses(terminal: Terminal) -> None:
     "command",
     [
         "serve", "openapi", "migrate", "demo", "import", "doctor", "keys init", "patient find", "patient show",
+        "patient similar",
         "account add", "account list", "account disable", "account reset-password", "account remove-second-factor",
         "session list", "session revoke", "me enrol", "me recovery-codes", "me remove-second-factor", "me sessions",
         "me end-session",

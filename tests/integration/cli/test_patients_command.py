@@ -5,9 +5,15 @@ import re
 
 import pytest
 
+from clarity.application.pages import Page
+from clarity.application.patients import PatientService
+from clarity.application.ports.search import COUNTED_EXACTLY
 from clarity.cli.endings import Status
 from clarity.domain.access import Action, Role
 from clarity.domain.audit import Outcome
+from clarity.domain.names import fold
+from clarity.domain.patients import Patient
+from tests.builders import a_patient
 from tests.shells import PATIENTS, Terminal, is_one_line
 
 
@@ -37,6 +43,7 @@ def test_the_conditions_add_up(practice: Terminal) -> None:
         ["--born-from", someone["born"], "--born-to", someone["born"]],
         ["--phone", someone["telecoms"][0]["value"]],
         ["--status", "active", "--sort", "age", "--descending"],
+        ["--gender", someone["gender"], "--sort", "changed"],
     ):
         items = json.loads(practice.as_("front-desk", "patient", "find", "--json", *condition).out)["items"]
         assert someone["id"] in {item["id"] for item in items}
@@ -120,6 +127,47 @@ def test_nobody_matching_is_no_error(practice: Terminal) -> None:
     assert ran.status == Status.OK
     assert not ran.out
     assert "Nobody" in ran.err
+
+
+def test_a_name_that_was_heard_finds_who_was_meant(practice: Terminal) -> None:
+    everybody = json.loads(practice.as_("front-desk", "patient", "find", "--json", "--limit", "200").out)["items"]
+    meant = next(item for item in everybody if len(fold(item["names"][0]["family"])) > 5)
+    family = fold(meant["names"][0]["family"])
+    heard = f"{family[:2]}{family[3:]}"
+    ran = practice.as_("front-desk", "patient", "similar", heard, "--born", meant["born"], "--json")
+    first = json.loads(ran.out)["items"][0]
+    assert first["patient"]["id"] == meant["id"]
+    assert 0.6 < first["score"] < 1
+    ran = practice.as_("front-desk", "patient", "similar", heard, "--limit", "1")
+    assert ran.status == Status.OK
+    assert re.search(r"\b\d\d %|\b\d\d%", ran.out)
+    assert ran.err.splitlines()[-1].startswith("1 ")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("?!",), "name"),
+        (("a", "--born", "spring"), "'--born': must be a date such as 1985, 1985-04 or 1985-04-12"),
+        (("a", "--limit", "51"), "'--limit': Input should be less than or equal to 50"),
+        ((), "Missing argument 'name'"),
+    ],
+)
+def test_what_is_no_name_that_was_heard_is_named(practice: Terminal, given: tuple[str, ...], told: str) -> None:
+    ran = practice.as_("front-desk", "patient", "similar", *given)
+    assert ran.status == Status.USAGE
+    assert told in ran.err
+    assert not ran.out
+
+
+def test_more_than_were_counted_is_said(monkeypatch: pytest.MonkeyPatch, practice: Terminal) -> None:
+    async def counted(*args: object, **more: object) -> Page[Patient]:
+        del args, more
+        return Page(items=(a_patient(),), next_cursor="x", count=COUNTED_EXACTLY, exact=False)
+
+    monkeypatch.setattr(PatientService, "search", counted)
+    ran = practice.as_("front-desk", "patient", "find", "--limit", "1")
+    assert ran.err.splitlines()[-1] == "1 of more than 1,000 patients; --limit shows more."
 
 
 def test_bounds_that_exclude_each_other_are_named(practice: Terminal) -> None:

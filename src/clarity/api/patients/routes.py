@@ -18,8 +18,11 @@ from clarity.api.patients.shapes import (
     PatientPageOut,
     PatientPatchIn,
     PatientSearchIn,
+    PatientSimilarIn,
     RegistrationIn,
     RevisionOut,
+    SimilarOut,
+    SimilarPageOut,
 )
 from clarity.api.problems import documented
 from clarity.api.routing import JSON, MERGE_PATCH, router_of
@@ -84,6 +87,15 @@ async def search_patients(
     """
     page = await patients.search(actor, search.query(), cursor=search.cursor or "", at_most=search.limit)
     return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
+
+
+@router.post("/similar", responses=BODY)
+async def find_similar_patients(
+    similar: Json[PatientSimilarIn], actor: CurrentActor, patients: Patients, today: Today
+) -> SimilarPageOut:
+    """Find patients by a name that was heard, among those the caller may see: misspelt, or sounding alike."""
+    page = await patients.similar(actor, similar.query(), at_most=similar.limit)
+    return SimilarPageOut(**page_of(page, tuple(SimilarOut.of(one, today) for one in page.items)))
 
 
 @router.get("/{patient_id}", responses={200: ETAG, **documented(NotFound())})

@@ -36,6 +36,7 @@ from clarity.application.ports import PatientFilter, Revision
 from clarity.domain.access import PART2_NOTICE
 from clarity.domain.errors import Invalid
 from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.likeness import MOST_ALIKE, Resembling, SimilarQuery
 from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
 from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label
@@ -349,7 +350,9 @@ class PatientSearchIn(Received):
     """Which patients are looked for. Conditions add up; one that is left out allows everybody."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "alcantar mar", "min_age": 18, "status": "active", "sort": "name"}]}
+        json_schema_extra={
+            "examples": [{"name": "alcantar mar", "min_age": 18, "gender": "female", "status": "active"}]
+        }
     )
 
     name: str = ""
@@ -365,11 +368,13 @@ class PatientSearchIn(Received):
     max_age: int | None = None
     born_from: Day | None = None
     born_to: Day | None = None
+    gender: Gender | None = None
+    birth_sex: BirthSex | None = None
     status: PatientStatus | None = None
     practitioner: PractitionerId | None = None
     """Patients with this practitioner in their care team."""
     sort: PatientSort = PatientSort.NAME
-    """By `age`, the youngest come first."""
+    """By `age`, the youngest come first; by `changed`, those whose records changed last."""
     descending: bool = False
     cursor: str | None = None
     """The `next_cursor` of the page before."""
@@ -382,3 +387,38 @@ class PatientSearchIn(Received):
             asked.update(identifier=self.identifier.value, identifier_system=self.identifier.system)
         with renamed(identifier="identifier.value", identifier_system="identifier.system"):
             return PatientQuery(**asked)
+
+
+class PatientSimilarIn(Received):
+    """A name as it was heard."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Marea Alkantar", "born": "1985"}]})
+
+    name: str
+    """One name or several of a person, in any order, up to ten words; each has to be like a word of one and the same
+    name of the patient: it is part of it, few letters differ, or they sound alike."""
+    born: PartialDateText | None = None
+    """The date of birth, as far as it is known: those born otherwise come behind."""
+    limit: Annotated[int, Field(ge=1, le=MOST_ALIKE)] = 20
+
+    def query(self) -> SimilarQuery:
+        """Return the query described. Raises `Invalid` if there is nothing to compare."""
+        return SimilarQuery(name=self.name, born=self.born)
+
+
+class SimilarOut(Wire):
+    """A patient whose name is like the one that was heard."""
+
+    score: float
+    """How much, from 0 to 1. From 0.9 on, each word is part of the name, and 1 is the name itself; below, letters
+    differ or the sound is the same. Those born otherwise have half of that."""
+    patient: PatientOut
+
+    @classmethod
+    def of(cls, one: Resembling, today: date) -> Self:
+        """Return the shape of `one` on the day that is `today` in the practice."""
+        return cls(score=one.score, patient=PatientOut.of(one.patient, today))
+
+
+class SimilarPageOut(PageOut[SimilarOut]):
+    """The patients whose names are most like the one that was heard, the most alike first. It is the only page."""
