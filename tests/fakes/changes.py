@@ -30,12 +30,13 @@ class MemoryChangeFeed:
     """`ChangeFeed` over the tables that `tables` returns."""
 
     tables: Callable[[], MemoryTables]
+    most_at_once: int = MOST_AT_ONCE
     store: bytes = field(default_factory=lambda: token_bytes(16))
     _states: list[State] = field(default_factory=list, init=False)
 
     async def since(self, horizon: Horizon) -> Changes:
         rows = list(self._since(horizon))
-        complete = len(rows) <= MOST_AT_ONCE
+        complete = len(rows) <= self.most_at_once
         return Changes(self._place(), [_change_of(*row) for row in rows] if complete else [], complete=complete)
 
     @asynccontextmanager

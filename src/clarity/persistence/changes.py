@@ -5,8 +5,8 @@ and from what was going on when somebody looked last, one statement tells what t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -19,11 +19,11 @@ from clarity.domain.errors import HorizonLost, TimedOut, Unavailable
 from clarity.persistence.engine import Database
 from clarity.persistence.errors import translated
 from clarity.persistence.index_entries import IndexEntries
-from clarity.persistence.keys import DataKeys
 from clarity.persistence.watch import Watch, shape_of
+from clarity.security.keyring import Keyring
 
 MOST_AT_ONCE = 500
-"""More changes than these are streamed."""
+"""More changes than these are better streamed."""
 
 # So many rows are opened in less than two milliseconds, and then others have their turn.
 _ROWS_IN_A_STEP = 100
@@ -41,15 +41,15 @@ class Seen(NamedTuple):
 class Stamps(Protocol):
     """How one kind of database says what changed, on one connection to it."""
 
-    async def since(self, place: str) -> Seen:
-        """Return what changed since the store stood at `place`, or of that one row more than fit at once."""
+    async def since(self, place: str, at_most: int) -> Seen:
+        """Return what changed since the store stood at `place`, or `at_most` rows of that."""
         ...
 
     async def begin(self) -> Seen:
         """Let what follows see one state of the store, and return where that stands."""
         ...
 
-    def stream(self, place: str) -> AsyncIterator[Sequence[Any]]:
+    def stream(self, place: str) -> AsyncGenerator[Sequence[Any]]:
         """Yield all that changed since the store stood at `place`; every row if that is ""."""
         ...
 
@@ -95,14 +95,13 @@ _PG_PRESENT = """
 _PG_SINCE = _sql(
     """
     SELECT store, place, changed.* FROM ({present}) AS present LEFT JOIN (
-      SELECT {columns} FROM ({changed} LIMIT {most}) AS p {keyed}
+      SELECT {columns} FROM ({changed} LIMIT $3::bigint) AS p {keyed}
     ) AS changed ON true
     """,
     present=_PG_PRESENT,
     changed=_PG_CHANGED,
     columns=_PG_COLUMNS,
     keyed=_KEYED,
-    most=str(MOST_AT_ONCE + 1),
 )
 _PG_BEGUN = _sql("SELECT store, place FROM ({present}) AS present", present=_PG_PRESENT)
 _PG_STREAM = _sql("SELECT {columns} FROM patients AS p {keyed}", columns=_PG_COLUMNS, keyed=_KEYED)
@@ -131,14 +130,14 @@ class PostgresStamps:
         self._shape = shape_of(_PG_SINCE)
         self._planned = False
 
-    async def since(self, place: str) -> Seen:
+    async def since(self, place: str, at_most: int) -> Seen:
         """Return what committed after the snapshot `place` was taken."""
         if not self._planned:
             await self._driver.execute(_PG_PLAN)
             self._planned = True
         _, first, unfinished = _parts_of(place)
         began = perf_counter()
-        rows: list[Any] = await self._driver.fetch(_PG_SINCE, first, unfinished)
+        rows: list[Any] = await self._driver.fetch(_PG_SINCE, first, unfinished, at_most)
         self._watch.answered(self._shape, Kind.READ, perf_counter() - began)
         store, now = rows[0][0], rows[0][1]
         return Seen(store.encode(), now, [] if rows[0][2] is None else [row[2:] for row in rows])
@@ -149,15 +148,22 @@ class PostgresStamps:
         store, place = await self._driver.fetchrow(_PG_BEGUN)
         return Seen(store.encode(), place, ())
 
-    async def stream(self, place: str) -> AsyncIterator[Sequence[Any]]:
+    async def stream(self, place: str) -> AsyncGenerator[Sequence[Any]]:
         """Yield rows as the server reads them."""
         if place:
             _, first, unfinished = _parts_of(place)
             cursor = await self._driver.cursor(_PG_STREAM_SINCE, first, unfinished)
         else:
             cursor = await self._driver.cursor(_PG_STREAM)
-        while rows := await cursor.fetch(_ROWS_IN_A_FETCH):
-            yield rows
+        coming = asyncio.ensure_future(cursor.fetch(_ROWS_IN_A_FETCH))
+        try:
+            while rows := await coming:
+                # The server reads on while these are opened.
+                coming = asyncio.ensure_future(cursor.fetch(_ROWS_IN_A_FETCH))
+                yield rows
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
     async def tally(self) -> tuple[int, int]:
         """Count them."""
@@ -182,11 +188,10 @@ _FILE_COLUMNS = "p.id, " + _sql(_COLUMNS, changed="p.updated_at")
 _FILE_SINCE = _sql(
     """
     SELECT store_id, counter, {columns} FROM search_clock
-    LEFT JOIN patients AS p ON p.changed_in > ? {keyed} LIMIT {most}
+    LEFT JOIN patients AS p ON p.changed_in > ? {keyed} LIMIT ?
     """,
     columns=_FILE_COLUMNS,
     keyed=_KEYED,
-    most=str(MOST_AT_ONCE + 1),
 )
 _FILE_STREAM = _sql(
     "SELECT {columns} FROM patients AS p {keyed} WHERE p.changed_in > ?", columns=_FILE_COLUMNS, keyed=_KEYED
@@ -200,9 +205,10 @@ class SqliteStamps:
         """Ask over `connection`."""
         self._connection = connection
 
-    async def since(self, place: str) -> Seen:
+    async def since(self, place: str, at_most: int) -> Seen:
         """Return what was counted behind `place`."""
-        rows: Sequence[Any] = (await self._connection.exec_driver_sql(_FILE_SINCE, (_count_of(place),))).all()
+        found = await self._connection.exec_driver_sql(_FILE_SINCE, (_count_of(place), at_most))
+        rows: Sequence[Any] = found.all()
         store, count = rows[0][0], rows[0][1]
         return Seen(store, str(count), [] if rows[0][2] is None else [row[2:] for row in rows])
 
@@ -212,7 +218,7 @@ class SqliteStamps:
         store, count = await self._one("SELECT store_id, counter FROM search_clock")
         return Seen(store, str(count), ())
 
-    async def stream(self, place: str) -> AsyncIterator[Sequence[Any]]:
+    async def stream(self, place: str) -> AsyncGenerator[Sequence[Any]]:
         """Yield rows as they are read from the file."""
         driver: Any = (await self._connection.get_raw_connection()).driver_connection
         cursor = await driver.execute(_FILE_STREAM, (_count_of(place) if place else -1,))
@@ -247,7 +253,8 @@ class SqlChangeFeed:
     """
 
     database: Database
-    keys: DataKeys
+    keys: Keyring
+    most_at_once: int = MOST_AT_ONCE
     _connection: AsyncConnection | None = field(default=None, init=False)
     _stamps: Stamps | None = field(default=None, init=False)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -265,10 +272,10 @@ class SqlChangeFeed:
                     raise
                 # The server may have been started anew since then, and be there.
                 seen = await self._ask(horizon)
-        complete = len(seen.rows) <= MOST_AT_ONCE
+        complete = len(seen.rows) <= self.most_at_once
         changed: list[IndexChange] = []
-        if complete:
-            async for some in self._opened(seen.rows):
+        if complete and seen.rows:
+            async for some in _opened(IndexEntries(self.keys), seen.rows):
                 changed += some
         return Changes(Horizon(seen.store, seen.place), changed, complete=complete)
 
@@ -284,7 +291,8 @@ class SqlChangeFeed:
             if horizon is not None:
                 _require_same(stamps, horizon, seen)
             place = "" if horizon is None else horizon.place
-            yield ChangeStream(Horizon(seen.store, seen.place), self._streamed(stamps, place))
+            async with aclosing(self._streamed(stamps, place)) as batches:
+                yield ChangeStream(Horizon(seen.store, seen.place), batches)
         finally:
             await _leave(connection)
 
@@ -310,7 +318,7 @@ class SqlChangeFeed:
                 if self._stamps is None:
                     self._connection = await self.database.changes_connection()
                     self._stamps = await self._stamps_on(self._connection)
-                seen = await self._stamps.since(horizon.place)
+                seen = await self._stamps.since(horizon.place, self.most_at_once + 1)
             _require_same(self._stamps, horizon, seen)
         except HorizonLost:
             raise
@@ -326,17 +334,19 @@ class SqlChangeFeed:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         return PostgresStamps(driver, self.database.watch)
 
-    async def _streamed(self, stamps: Stamps, place: str) -> AsyncIterator[Sequence[IndexChange]]:
-        with translated():
-            async for rows in stamps.stream(place):
-                async for some in self._opened(rows):
-                    yield some
-
-    async def _opened(self, rows: Sequence[Any]) -> AsyncIterator[Sequence[IndexChange]]:
+    async def _streamed(self, stamps: Stamps, place: str) -> AsyncGenerator[Sequence[IndexChange]]:
         entries = IndexEntries(self.keys)
-        for first in range(0, len(rows), _ROWS_IN_A_STEP):
-            yield entries.of(rows[first : first + _ROWS_IN_A_STEP])
-            await asyncio.sleep(0)
+        with translated():
+            async with aclosing(stamps.stream(place)) as fetched:
+                async for rows in fetched:
+                    async for some in _opened(entries, rows):
+                        yield some
+
+
+async def _opened(entries: IndexEntries, rows: Sequence[Any]) -> AsyncIterator[Sequence[IndexChange]]:
+    for first in range(0, len(rows), _ROWS_IN_A_STEP):
+        yield entries.of(rows[first : first + _ROWS_IN_A_STEP])
+        await asyncio.sleep(0)
 
 
 def _require_same(stamps: Stamps, horizon: Horizon, seen: Seen) -> None:

@@ -1,29 +1,26 @@
 """From sealed rows of patients to what a search index holds of them: as little as it needs, as fast as it can be."""
 
 from collections.abc import Iterable
-from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
-from uuid import UUID
 
 import msgspec
 
 from clarity.application.ports.search import Absence, IndexChange, IndexEntry, IndexGap
 from clarity.domain.dates import PartialDate
 from clarity.domain.errors import CannotOpen, Invalid
-from clarity.domain.names import NameUse, search_text_of, sort_key_of
+from clarity.domain.names import NameUse, fold, search_text_of, sort_key_of
 from clarity.domain.patients import PatientStatus, called_first
 from clarity.domain.people import BirthSex, Gender
-from clarity.domain.records import Label
+from clarity.domain.records import TOMBSTONE, Label
 from clarity.domain.values import Confidential
-from clarity.persistence.keys import DataKeys
 from clarity.persistence.registry import number_of
-from clarity.security.envelope import Place
-from clarity.security.keyring import WrappedKey
+from clarity.persistence.sealing import SealedMapper
+from clarity.security.keyring import Keyring
 
-_SCHEMA = b"\x01"
-# As many names are remembered folded as there are in a large country's list of common ones.
-_FOLDED = 1 << 16
+# More than there are common names in a large country, and days on which people were born.
+_REMEMBERED = 1 << 16
+_STATUSES = {status.value: status for status in PatientStatus}
 
 
 class StampedRow(NamedTuple):
@@ -77,65 +74,68 @@ class _Content(msgspec.Struct, frozen=True, gc=False):
 
 
 class IndexEntries:
-    """Opens rows of patients for an index, one after the other, past whatever remembers keys."""
+    """Opens rows of patients for an index, one after the other, past whatever remembers keys.
 
-    def __init__(self, keys: DataKeys) -> None:
+    It remembers parts of names, of which there are few, as long as it is there itself: a name that was forgotten must
+    not stay in memory.
+    """
+
+    def __init__(self, keys: Keyring) -> None:
         """Open with `keys`."""
-        self._keys = keys
-        self._numbers = number_of("patients")
-        self._content = msgspec.msgpack.Decoder(_Content)
+        self._open = keys.subject_opener(*number_of("patients")).open
+        self._decode = msgspec.msgpack.Decoder(_Content).decode
+        self._fold = lru_cache(_REMEMBERED)(fold)
+        self._span = lru_cache(_REMEMBERED)(_span)
 
     def of(self, rows: Iterable[StampedRow]) -> list[IndexChange]:
         """Return what an index holds of each of `rows`, or why it holds nothing."""
         return [self._change_of(row) for row in rows]
 
     def _change_of(self, row: StampedRow) -> IndexChange:
-        patient, version, status, guarded, changed, *_ = row
-        if status == PatientStatus.DELETED:
+        patient, version, status, guarded, changed, sealed, generation, kek_generation, wrapped = row
+        if status == TOMBSTONE:
             return IndexGap(patient, version, Absence.DELETED)
+        if kek_generation is None:
+            return IndexGap(patient, version, Absence.UNOPENED)
+        if wrapped is None:
+            return IndexGap(patient, version, Absence.FORGOTTEN)
         try:
-            content = self._content_of(row)
-            first = called_first(name.use for name in content.names)
-            keys = [_sort_key(name.family, name.given, name.text) for name in content.names]
-            keys.insert(0, keys.pop(first))
-            born_first, born_last = _span(content.born.year, content.born.month, content.born.day)
+            plaintext = self._open(patient, version, sealed, generation, kek_generation, wrapped)
+            if plaintext[0] != SealedMapper.schema:
+                return IndexGap(patient, version, Absence.UNOPENED)
+            content = self._decode(memoryview(plaintext)[1:])
+            names = content.names
+            first = names[0] if len(names) == 1 else names[called_first(name.use for name in names)]
+            family, given = sort_key_of(first.family, first.given, first.text, self._fold)
+            texts: tuple[str, ...] = (search_text_of(family, given),)
+            if len(names) > 1:
+                texts += tuple(self._search_text(name) for name in names if name is not first)
+            born_first, born_last = self._span(content.born.year, content.born.month, content.born.day)
         except (CannotOpen, Invalid, msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError):
-            return IndexGap(patient, version, Absence.UNOPENED if row[-1] is not None else Absence.FORGOTTEN)
-        # The bit beside the seal is whoever writes the table's to change; the stricter of the two holds.
-        label = Label.RESTRICTED if guarded and content.label is Label.NORMAL else content.label
+            return IndexGap(patient, version, Absence.UNOPENED)
+        label = content.label
+        if guarded and label is Label.NORMAL:
+            # The bit beside the seal is whoever writes the table's to change; the stricter of the two holds.
+            label = Label.RESTRICTED
         return IndexEntry(
-            id=patient,
-            version=version,
-            family=keys[0][0],
-            given=keys[0][1],
-            names=tuple([search_text_of(*key) for key in keys]),
-            born_first=born_first,
-            born_last=born_last,
-            status=PatientStatus(status),
-            label=label,
-            gender=content.gender,
-            birth_sex=content.birth_sex,
-            changed=changed,
+            patient,
+            version,
+            family,
+            given,
+            texts,
+            born_first,
+            born_last,
+            _STATUSES[status],
+            label,
+            content.gender,
+            content.birth_sex,
+            changed,
         )
 
-    def _content_of(self, row: StampedRow) -> _Content:
-        patient, version, _, _, _, sealed, generation, kek_generation, wrapped = row
-        if wrapped is None or kek_generation is None:
-            raise CannotOpen
-        owner = UUID(bytes=patient)
-        key = self._keys.unwrap(WrappedKey(owner, generation, kek_generation, wrapped))
-        plaintext = key.open(Place(*self._numbers, owner, owner, version), sealed)
-        if plaintext[:1] != _SCHEMA:
-            raise CannotOpen
-        return self._content.decode(plaintext[1:])
+    def _search_text(self, name: _Name) -> str:
+        return search_text_of(*sort_key_of(name.family, name.given, name.text, self._fold))
 
 
-@lru_cache(maxsize=_FOLDED)
-def _sort_key(family: str, given: tuple[str, ...], text: str) -> tuple[str, str]:
-    return sort_key_of(family, given, text)
-
-
-@lru_cache(maxsize=_FOLDED)
 def _span(year: int, month: int | None, day: int | None) -> tuple[int, int]:
     born = PartialDate(year, month, day)
-    return date.toordinal(born.first), date.toordinal(born.last)
+    return born.first.toordinal(), born.last.toordinal()

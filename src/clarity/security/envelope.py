@@ -64,6 +64,11 @@ def associated_data(binding: bytes, place: Place) -> bytes:
     return _ASSOCIATED.pack(binding, place.table, place.column, place.row.bytes, place.subject.bytes, place.version)
 
 
+def associated_data_of_subject(binding: bytes, table: int, column: int, subject: bytes, version: int) -> bytes:
+    """Return the same for the row that a subject itself is, whose id has 16 bytes."""
+    return _ASSOCIATED.pack(binding, table, column, subject, subject, version)
+
+
 def generation_of(sealed: bytes) -> int:
     """Return the generation of the key that sealed this, unverified until it opens.
 
@@ -92,10 +97,10 @@ def unpad(padded: bytes) -> bytes:
 
     Only for what has been authenticated: whether this fails would tell an attacker about the plaintext.
     """
-    end = padded.rfind(_MARK)
-    if end < 0 or padded[end + 1 :].strip(b"\0"):
+    marked = padded.rstrip(b"\0")
+    if not marked.endswith(_MARK):
         raise CannotOpen
-    return padded[:end]
+    return marked[:-1]
 
 
 def _padded_length(needed: int) -> int:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Self
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from clarity.security.envelope import SYSTEM_SUBJECT
 from clarity.security.hazmat import KEY_BYTES, Aead, random_bytes
 from clarity.security.keystore import KeyStore, Purpose, StoredKey, associated_data
 from clarity.security.roots import KeyRoot
-from clarity.security.vault import DataKey, SystemVault, Tally
+from clarity.security.vault import DataKey, SubjectOpener, SystemVault, Tally
 
 __all__ = ["Keyring", "Purpose", "WrappedKey", "initialise"]
 
@@ -105,7 +105,7 @@ class Keyring:
         """Make a data key for `subject` and wrap it under the newest KEK."""
         kek_generation = self._newest[Purpose.KEK]
         key = random_bytes(KEY_BYTES)
-        wrapped = self._keks[kek_generation].encrypt(key, _wrapping(subject, generation, kek_generation))
+        wrapped = self._keks[kek_generation].encrypt(key, _wrapping(subject.bytes, generation, kek_generation))
         made = DataKey(subject, generation, Aead(key), self.tally)
         return WrappedKey(subject, generation, kek_generation, wrapped), made
 
@@ -115,6 +115,10 @@ class Keyring:
         Raises `CannotOpen` if it was altered, belongs to another subject or generation, or its KEK is gone.
         """
         return self._unwrap(wrapped.wrapped, wrapped.subject, wrapped.generation, wrapped.kek_generation)
+
+    def subject_opener(self, table: int, column: int) -> SubjectOpener:
+        """Return what opens all rows of a table of subjects, past the keys that are remembered."""
+        return SubjectOpener(partial(_unwrapped_key, self._keks), table, column, self.tally)
 
 
 def initialise(store: KeyStore, root: KeyRoot, *, now: datetime | None = None) -> None:
@@ -159,15 +163,21 @@ def _remembering_unwrapper(
     # `lru_cache` is bounded, safe under threads, and does not remember what raised.
     @lru_cache(maxsize=cache_size)
     def unwrap(wrapped: bytes, subject: UUID, generation: int, kek_generation: int) -> DataKey:
-        kek = keks.get(kek_generation)
-        if kek is None:
-            raise CannotOpen
-        key = kek.decrypt(wrapped, _wrapping(subject, generation, kek_generation))
+        key = _unwrapped_key(keks, wrapped, subject.bytes, generation, kek_generation)
         return DataKey(subject, generation, Aead(key), tally)
 
     return unwrap
 
 
-def _wrapping(subject: UUID, generation: int, kek_generation: int) -> bytes:
+def _unwrapped_key(
+    keks: Mapping[int, Aead], wrapped: bytes, subject: bytes, generation: int, kek_generation: int
+) -> bytes:
+    kek = keks.get(kek_generation)
+    if kek is None:
+        raise CannotOpen
+    return kek.decrypt(wrapped, _wrapping(subject, generation, kek_generation))
+
+
+def _wrapping(subject: bytes, generation: int, kek_generation: int) -> bytes:
     """Return what a wrapped data key is bound to."""
-    return _WRAPPING.pack(b"datakey1", subject.bytes, generation, kek_generation)
+    return _WRAPPING.pack(b"datakey1", subject, generation, kek_generation)
