@@ -1,13 +1,14 @@
 """The API over some storage, and the people who call it."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import Any
 
-from fastapi import FastAPI
+import pytest
+from fastapi import FastAPI, routing
 from httpx import ASGITransport, AsyncClient, Request, Response
 
 from clarity.api.app import create_app
@@ -243,6 +244,32 @@ async def all_well() -> Readiness:
     return Readiness({"database": "", "tables": "", "keys": "", "trail": ""})
 
 
+# By the identity of a route: itself, how it was included, but for the app, and what FastAPI made of it.
+_ROUTES: dict[int, tuple[Any, Any, Any]] = {}
+
+
+@contextmanager
+def remembered_routes() -> Iterator[None]:
+    """Let an app take over the routes of a former one, which include the same in the same way.
+
+    Its first request makes FastAPI look at the parameters of each function anew, for longer than most tests take. It
+    finds the same for each app, unless somebody overrides dependencies, which nobody here does.
+    """
+    made_anew = vars(routing)["_EffectiveRouteContext"].from_api_route
+
+    def made(*, original_route: Any, include_context: Any) -> Any:
+        included = replace(include_context, dependency_overrides_provider=None)
+        _, known, context = _ROUTES.get(id(original_route), (None, None, None))
+        if known != included:
+            context = made_anew(original_route=original_route, include_context=included)
+            _ROUTES[id(original_route)] = original_route, included, context
+        return context
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastapi.routing._EffectiveRouteContext.from_api_route", made)
+        yield
+
+
 @asynccontextmanager
 async def opened_clinic(
     practice: Practice, keyring: Keyring, *, second_factor_required: bool = False, **options: Any
@@ -257,5 +284,6 @@ async def opened_clinic(
     app = create_app(open_services, ApiOptions(today=lambda: TODAY, max_body_bytes=MOST_BYTES, **options))
     clinic = Clinic(practice, door, app)
     async with AsyncExitStack() as stack:
+        stack.enter_context(remembered_routes())
         await stack.enter_async_context(app.router.lifespan_context(app))
         yield clinic
