@@ -1,20 +1,27 @@
 """Searching finds what a plain scan of the same people finds, in order, in pages, and in scope."""
 
-from datetime import date
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from clarity.application.patients import PatientService
+from clarity.application.ports import PatientSearch
 from clarity.domain.access import Action, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.errors import Forbidden, Invalid, TooMany
 from clarity.domain.identifiers import Identifier, IdentifierKind
 from clarity.domain.names import HumanName, NameUse, fold
 from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
+from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label
-from tests.builders import a_name, a_patient, a_practitioner, an_actor, the_operator
+from clarity.search.streaming import StreamingSearch
+from clarity.security.keyring import Keyring
+from tests.builders import NOW, TODAY, a_name, a_patient, a_practitioner, an_actor, the_operator
 from tests.practice import Practice
+from tests.searching import resident_search
 
 PEOPLE = (
     ("Alcántar", "José", "1950-03-01"),
@@ -30,6 +37,17 @@ PEOPLE = (
     ("Percent%", "Under_score", "1960-06-06"),
     ("Emoji😀", "Zoë", "1984-02-29"),
 )
+
+
+@pytest.fixture(params=["streaming", "resident"])
+async def search_index(
+    request: pytest.FixtureRequest, practice: Practice, keyring: Keyring
+) -> AsyncIterator[PatientSearch]:
+    if request.param == "streaming":
+        yield StreamingSearch(lambda: TODAY)
+        return
+    async with resident_search(practice, keyring) as search:
+        yield search
 
 
 @pytest.fixture
@@ -193,6 +211,31 @@ async def test_status_and_practitioner_narrow_a_search(practice: Practice, patie
     search = patients.search
     assert (await search(the_operator(), PatientQuery(status=PatientStatus.DISCHARGED))).items == (bob,)
     assert (await search(the_operator(), PatientQuery(practitioner=anna.id))).items == (ada,)
+
+
+async def test_gender_and_birth_sex_narrow_a_search(practice: Practice, patients: PatientService) -> None:
+    ada = await practice.stored(replace(a_patient(gender=Gender.FEMALE), birth_sex=BirthSex.MALE))
+    bob = await practice.stored(replace(a_patient(gender=Gender.MALE), birth_sex=BirthSex.MALE))
+    kim = await practice.stored(a_patient(gender=Gender.UNKNOWN))
+
+    async def found(**asked: Any) -> set[Patient]:
+        return set((await patients.search(the_operator(), PatientQuery(**asked))).items)
+
+    assert await found(gender=Gender.FEMALE) == {ada}
+    assert await found(gender=Gender.UNKNOWN) == {kim}
+    assert await found(birth_sex=BirthSex.MALE) == {ada, bob}
+    assert await found(birth_sex=BirthSex.MALE, gender=Gender.MALE) == {bob}
+    assert await found(birth_sex=BirthSex.UNKNOWN) == set()
+
+
+async def test_by_the_last_change_the_latest_come_first(practice: Practice, patients: PatientService) -> None:
+    people = [await practice.stored(a_patient(name=a_name(family))) for family in ("Abel", "Byron", "King")]
+    practice.clock.at = NOW + timedelta(microseconds=1)
+    await practice.changed(people[1].id, at=practice.clock.at, notes="Moved in May.")
+    query = PatientQuery(sort=PatientSort.CHANGED)
+    for descending, expected in ((False, ["Byron", "Abel", "King"]), (True, ["King", "Abel", "Byron"])):
+        page = await patients.search(the_operator(), replace(query, descending=descending))
+        assert [patient.name.family for patient in page.items] == expected
 
 
 async def test_searching_by_social_security_number_is_bound_to_a_role(

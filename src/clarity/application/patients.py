@@ -191,8 +191,7 @@ class PatientService:
         context = b"search" + actor.id.bytes + query.normalised
         after = tuple(json.loads(self.cursors.open(cursor, context))) if cursor else None
         async with self.reading(snapshot=self.search_index.needs_snapshot(query)) as work:
-            attempt = self._attempt(work, actor, action)
-            attempt.query_mac = work.query_mac(query.normalised)
+            attempt = self._attempt(work, actor, action, asked=query.normalised)
             if query.ssn:
                 await self._require_ssn_search(attempt)
             found = await self.search_index.find(
@@ -213,8 +212,7 @@ class PatientService:
         """
         size = page_size(at_most, most=MOST_ALIKE)
         async with self.reading(snapshot=True) as work:
-            attempt = self._attempt(work, actor, Action.SEARCH)
-            attempt.query_mac = work.query_mac(query.normalised)
+            attempt = self._attempt(work, actor, Action.SEARCH, asked=query.normalised)
             scope = scope_of(actor, Action.SEARCH, at=attempt.at)
             found = await self.search_index.similar(work, scope, query, at_most=size)
             self._note_all_broken(work, attempt, found.unopened)
@@ -229,9 +227,11 @@ class PatientService:
     ) -> tuple[Admitted, Patient]:
         return await open_at_version(work, actor, action, patient_id, version, at=self.now())
 
-    def _attempt(self, work: Work, actor: Actor, action: Action) -> Attempt:
-        """Note the attempt at a list. A role without any right gets an empty one, as if there were nobody."""
+    def _attempt(self, work: Work, actor: Actor, action: Action, *, asked: bytes = b"") -> Attempt:
+        """Note the attempt at a list, or at what was asked. A role without any right gets nobody, as if none were."""
         attempt = work.note(Attempt(actor=actor, action=action, at=self.now()))
+        if asked:
+            attempt.query_mac = work.query_mac(asked)
         if not right_to(actor, action).exists:
             attempt.refuse(Reason.NO_SUCH_RIGHT)
         return attempt
