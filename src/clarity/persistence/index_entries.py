@@ -1,6 +1,7 @@
 """From sealed rows of patients to what a search index holds of them: as little as it needs, as fast as it can be."""
 
 from collections.abc import Iterable
+from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,8 +19,10 @@ from clarity.persistence.registry import number_of
 from clarity.persistence.sealing import SealedMapper
 from clarity.security.keyring import Keyring
 
-# More than there are common names in a large country, and days on which people were born.
-_REMEMBERED = 1 << 16
+# More than there are common names in most countries, and few enough to be given up within a millisecond.
+_REMEMBERED = 1 << 13
+# Not opened; no msgpack, no text, no day of the calendar; nested or of a size without bounds; nobody's name.
+_NOT_A_PATIENT = (CannotOpen, Invalid, ValueError, RecursionError, OverflowError, IndexError)
 _STATUSES = {status.value: status for status in PatientStatus}
 
 
@@ -85,7 +88,6 @@ class IndexEntries:
         self._open = keys.subject_opener(*number_of("patients")).open
         self._decode = msgspec.msgpack.Decoder(_Content).decode
         self._fold = lru_cache(_REMEMBERED)(fold)
-        self._span = lru_cache(_REMEMBERED)(_span)
 
     def of(self, rows: Iterable[StampedRow]) -> list[IndexChange]:
         """Return what an index holds of each of `rows`, or why it holds nothing."""
@@ -110,8 +112,8 @@ class IndexEntries:
             texts: tuple[str, ...] = (search_text_of(family, given),)
             if len(names) > 1:
                 texts += tuple(self._search_text(name) for name in names if name is not first)
-            born_first, born_last = self._span(content.born.year, content.born.month, content.born.day)
-        except (CannotOpen, Invalid, msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError):
+            born_first, born_last = _span(content.born.year, content.born.month, content.born.day)
+        except _NOT_A_PATIENT:
             return IndexGap(patient, version, Absence.UNOPENED)
         label = content.label
         if guarded and label is Label.NORMAL:
@@ -137,5 +139,8 @@ class IndexEntries:
 
 
 def _span(year: int, month: int | None, day: int | None) -> tuple[int, int]:
+    if month is not None and day is not None:
+        exactly = date(year, month, day).toordinal()
+        return exactly, exactly
     born = PartialDate(year, month, day)
     return born.first.toordinal(), born.last.toordinal()
