@@ -139,6 +139,9 @@ class MemoryPatientRepository:
             if _meets(stored.patient, conditions) and decide(scope, self.tables.sealed(stored)).allowed:
                 yield stored.patient.id
 
+    async def ids_in(self, scope: Scope, conditions: PatientFilter) -> frozenset[PatientId]:
+        return frozenset([patient async for patient in self.find_ids(scope, conditions)])
+
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
         return len(self._chosen(scope, conditions))
 

@@ -359,7 +359,7 @@ async def _reach(work: Work, scope: Scope, query: PatientQuery) -> Reach:
         free = scope.covered_freely
         return Reach(free, scope.covered - free)
     conditions = PatientFilter(practitioner=query.practitioner)
-    among = frozenset([patient async for patient in work.patients.find_ids(scope, conditions)])
+    among = await work.patients.ids_in(scope, conditions)
     free = scope.covered_freely | scope.covered_once_tied
     return Reach(free, scope.covered - free, among)
 
@@ -368,4 +368,4 @@ async def _unopened(work: Work, scope: Scope, query: PatientQuery, index: NameIn
     """Return the records in scope that could not be compared with `query`, as far as they are few."""
     some = frozenset(PatientId(UUID(bytes=one)) for one in islice(index.unopened, _MOST_UNOPENED))
     conditions = PatientFilter(status=query.status, practitioner=query.practitioner, patients=some)
-    return tuple([patient async for patient in work.patients.find_ids(scope, conditions)])
+    return tuple(sorted(await work.patients.ids_in(scope, conditions)))

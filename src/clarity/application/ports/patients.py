@@ -77,6 +77,10 @@ class PatientRepository(Protocol):
         """Return the id of every record in `scope`, as far as that is known unopened, in no order."""
         ...
 
+    async def ids_in(self, scope: Scope, conditions: PatientFilter) -> frozenset[PatientId]:
+        """Return what `find_ids` does, all at once and of one instant: for scopes that a tie keeps small."""
+        ...
+
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
         """Return how many records in `scope` meet `conditions`."""
         ...

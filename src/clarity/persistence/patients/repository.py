@@ -1,5 +1,6 @@
 """The patients of one unit of work."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +30,8 @@ from clarity.persistence.scopes import in_scope
 from clarity.persistence.sealing import SealedRecord
 
 _ROWS_AT_A_TIME = 500
+# A record and its consents open in a tenth of a millisecond; whoever else is served has their turn between some.
+_OPENED_IN_A_STEP = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,15 @@ class SqlPatientRepository:
             for one in ids:
                 yield PatientId(one)
 
+    async def ids_in(self, scope: Scope, conditions: PatientFilter) -> frozenset[PatientId]:
+        """Return the id of every record in `scope` in one statement, as far as that is known unopened."""
+        result = await self.session.execute(self._chosen(select(PatientRow.id), scope, conditions))
+        found: set[PatientId] = set()
+        for some in result.scalars().partitions(_ROWS_AT_A_TIME):
+            found.update(map(PatientId, some))
+            await asyncio.sleep(0)  # whoever cares for thousands keeps nobody else waiting
+        return frozenset(found)
+
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
         """Return how many records in `scope` meet `conditions`; those that are guarded are opened to tell."""
         counted = self._chosen(select(func.count()).select_from(PatientRow), scope, conditions)
@@ -116,7 +128,10 @@ class SqlPatientRepository:
         for start in range(0, len(asked), _ROWS_AT_A_TIME):
             some = PatientFilter(patients=frozenset(asked[start : start + _ROWS_AT_A_TIME]))
             rows = await self.session.execute(self._chosen(self.table.fetched, scope, some))
-            found |= {record.patient for record in map(self.table.record_of, rows) if self._covers(scope, record)}
+            for records in rows.partitions(_OPENED_IN_A_STEP):
+                judged = map(self.table.record_of, records)
+                found |= {record.patient for record in judged if self._covers(scope, record)}
+                await asyncio.sleep(0)
         return frozenset(found)
 
     async def find_by_source(self, source: str) -> PatientId | None:
