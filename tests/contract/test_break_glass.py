@@ -12,7 +12,7 @@ from clarity.application.break_glass import BREAK_GLASS, BreakGlassService, Repo
 from clarity.application.consents import ConsentService
 from clarity.application.life import LifeService
 from clarity.application.patients import PatientService, RepeatKey
-from clarity.application.ports import PatientFilter
+from clarity.application.ports import PatientFilter, PatientSearch
 from clarity.domain.access import PART2_NOTICE, USUAL_PURPOSE, Action, Actor, Purpose, Reason, Role
 from clarity.domain.accounts import Account
 from clarity.domain.audit import Attempt, AuditEvent, Outcome
@@ -31,6 +31,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import NOW, TODAY, a_consent, a_name, a_patient, a_practitioner, an_actor, new_id, the_operator
 from tests.fakes.accounts import CountedLimits, FrontDoor
 from tests.practice import Practice, sql_practice
+from tests.searching import resident_search
 
 REASON = "Found unconscious; nobody of her team can be reached."
 HOUR = timedelta(hours=1)
@@ -46,6 +47,7 @@ class Ward:
     keyring: Keyring
     limits: CountedLimits
     door: FrontDoor
+    search_index: PatientSearch
 
     @property
     def glass(self) -> BreakGlassService:
@@ -67,7 +69,7 @@ class Ward:
         return PatientService(
             begin=self.practice.begin,
             reading=self.practice.reading,
-            search_index=StreamingSearch(lambda: TODAY),
+            search_index=self.search_index,
             cursors=Cursors(self.keyring),
             limits=self.limits,
             now=self.practice.clock,
@@ -137,8 +139,8 @@ def acting(account: Account) -> Actor:
 
 
 @pytest.fixture
-def ward(practice: Practice, keyring: Keyring) -> Ward:
-    return Ward(practice, keyring, CountedLimits(), FrontDoor(practice.begin, practice.reading))
+def ward(practice: Practice, keyring: Keyring, search_index: PatientSearch) -> Ward:
+    return Ward(practice, keyring, CountedLimits(), FrontDoor(practice.begin, practice.reading), search_index)
 
 
 @pytest.fixture
@@ -644,8 +646,15 @@ async def test_without_a_trail_nothing_is_seen_in_an_emergency_either(ward: Ward
 
 async def test_it_holds_and_ends_in_every_process_at_once(database: Database, keyring: Keyring) -> None:
     """Two practices over one database have nothing in common but what is in it."""
-    async with sql_practice(database, keyring) as here, sql_practice(database, keyring) as there:
-        wards = [Ward(one, keyring, CountedLimits(), FrontDoor(one.begin, one.reading)) for one in (here, there)]
+    async with (
+        sql_practice(database, keyring) as here,
+        sql_practice(database, keyring) as there,
+        resident_search(there, keyring) as resident,
+    ):
+        wards = [
+            Ward(one, keyring, CountedLimits(), FrontDoor(one.begin, one.reading), search)
+            for one, search in ((here, StreamingSearch(lambda: TODAY)), (there, resident))
+        ]
         carer, officer = await wards[0].carer(), await wards[0].officer()
         ada = await here.stored(a_patient())
         report = await wards[0].opened(carer, ada.id)

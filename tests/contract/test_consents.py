@@ -24,12 +24,12 @@ from clarity.persistence.audit import AuditEventRow
 from clarity.persistence.consents.tables import ConsentRow
 from clarity.persistence.engine import Database
 from clarity.persistence.history import RecordVersionRow
-from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, TODAY, a_consent, a_patient, a_practitioner, an_actor
 from tests.lives import removed
 from tests.practice import Practice, sql_practice
+from tests.searching import resident_search
 from tests.servers import tampering
 
 _EVERYBODY = PatientFilter()
@@ -256,7 +256,11 @@ async def test_first_consents_recorded_at_once_are_all_kept(consents: ConsentSer
 
 async def test_a_withdrawal_holds_at_once_in_another_process(database: Database, keyring: Keyring) -> None:
     """Two practices over one database have nothing in common but what is in it."""
-    async with sql_practice(database, keyring) as here, sql_practice(database, keyring) as there:
+    async with (
+        sql_practice(database, keyring) as here,
+        sql_practice(database, keyring) as there,
+        resident_search(there, keyring) as search,
+    ):
         freud = await here.employed(a_practitioner())
         ada = await here.stored(a_patient(label=Label.PART2, care_team=frozenset({freud.id})))
         carer, herself = an_actor(practitioner=freud.id), an_actor(Role.PATIENT, patient=ada.id)
@@ -264,7 +268,7 @@ async def test_a_withdrawal_holds_at_once_in_another_process(database: Database,
         charts = PatientService(
             begin=there.begin,
             reading=there.reading,
-            search_index=StreamingSearch(lambda: TODAY),
+            search_index=search,
             cursors=Cursors(keyring),
             limits=MemoryRateLimit(),
             now=lambda: NOW,

@@ -12,7 +12,6 @@ from clarity.application.admission import admit
 from clarity.application.life import LifeService
 from clarity.application.patients import PatientService
 from clarity.application.ports import PatientFilter
-from clarity.cache.rates import MemoryRateLimit
 from clarity.domain.access import POLICY, Action, Actor, Policy, Reason, Relation, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.dates import PartialDate
@@ -30,9 +29,6 @@ from clarity.domain.errors import (
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Death, Patient, PatientField, PatientQuery, PatientStatus
 from clarity.domain.records import Label, Resource
-from clarity.search.streaming import StreamingSearch
-from clarity.security.cursors import Cursors
-from clarity.security.keyring import Keyring
 from tests.builders import NOW, TODAY, a_consent, a_patient, a_practitioner, an_actor, new_id, the_operator
 from tests.lives import a_life_service, removed
 from tests.practice import Practice
@@ -40,19 +36,6 @@ from tests.ties import consented
 
 LONG_AFTER = date(2060, 1, 1)
 DIED = Death(day=PartialDate.parse("2026-03"))
-
-
-@pytest.fixture
-def patients(practice: Practice, keyring: Keyring) -> PatientService:
-    return PatientService(
-        begin=practice.begin,
-        reading=practice.reading,
-        search_index=StreamingSearch(lambda: TODAY),
-        cursors=Cursors(keyring),
-        limits=MemoryRateLimit(),
-        now=lambda: NOW,
-        today=lambda: TODAY,
-    )
 
 
 @pytest.fixture
