@@ -13,13 +13,16 @@ _CHUNK = 1_024
 _SAMPLED = 64
 """One of so many keys is looked at to find out where segments shall end."""
 
+_ROUNDS = 16
+"""How often what was merged is cut off the runs."""
+
 
 class Builder:
     """Takes entries in any order and makes leaves of about `size` rows of them, in short steps.
 
     Runs of entries are packed as they come, each in order. When all are there, keys that lie evenly among all are
-    chosen as bounds, and each segment is merged from its stretch of each run. So everybody is packed twice, and what
-    the memory holds at most is the columns of all, twice, and the objects of one run.
+    chosen as bounds, and each segment is merged from its stretch of each run. What is merged is cut off the runs every
+    now and then: memory never holds much more than the columns of all, once, and the objects of one run.
     """
 
     def __init__(self, size: int) -> None:
@@ -40,20 +43,31 @@ class Builder:
         if self._waiting:
             await self._pack(self._waiting)
         self._waiting = []
+        lower, leaves = b"", list[Leaf]()
         bounds = await self._bounds()
-        ends = [[0] * len(self._runs)]
-        for bound in bounds:
-            ends.append([run.place_of(bound) for run in self._runs])
-            await self._breathe()
-        ends.append([len(run) for run in self._runs])
-        leaves = []
-        for lower, first, end in zip([b"", *bounds], ends, ends[1:], strict=False):
-            pieces = [run.cut(low, high) for run, low, high in zip(self._runs, first, end, strict=True) if low < high]
-            await self._breathe()
+        taken = [0] * len(self._runs)
+        for place, upper in enumerate([*bounds, None]):
+            pieces = []
+            for at, run in enumerate(self._runs):
+                end = len(run) if upper is None else run.place_of(upper)
+                if taken[at] < end:
+                    pieces.append(run.cut(taken[at], end))
+                taken[at] = end
+                await self._breathe()
             columns = await in_order(Columns.concat(pieces), self._pace)
             leaves.append(Leaf.fresh(lower, await Segment.of(columns, self._pace)))
+            lower = upper or b""
+            if place % (len(bounds) // _ROUNDS + 1) == 0:
+                await self._forget(taken)
+                taken = [0] * len(self._runs)
         self._runs = []
         return leaves
+
+    async def _forget(self, taken: Sequence[int]) -> None:
+        """Keep only what is left of the runs, so that segments take the place of what is in them already."""
+        for at, run in enumerate(self._runs):
+            self._runs[at] = run.cut(taken[at], len(run))
+            await self._breathe()
 
     async def _pack(self, entries: Sequence[IndexEntry]) -> None:
         pieces = []
@@ -68,7 +82,7 @@ class Builder:
         count = -(-total // self._size)
         sample: list[bytes] = []
         for run in self._runs:
-            sample += [run.key(row) for row in range(0, len(run), _SAMPLED)]
+            sample += [run.key(row) for row in range(min(_SAMPLED, len(run)) // 2, len(run), _SAMPLED)]
             await self._breathe()
         order = await _order(sample, self._pace)
         chosen = dict.fromkeys(order[place * len(order) // count] for place in range(1, count))

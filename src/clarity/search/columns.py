@@ -28,7 +28,6 @@ _STATUSES, _LABELS, _GENDERS = tuple(PatientStatus), tuple(Label), tuple(Gender)
 _BIRTH_SEXES: tuple[BirthSex | None, ...] = (None, *BirthSex)
 SEVERAL = 1 << 9
 """The flag of a row that holds more than one name, or one in several ways of writing it."""
-FLAGS = 1 << 10
 
 _HEADER = struct.Struct("<8sIIQ")
 _MAGIC = b"clarity\x01"
@@ -42,24 +41,25 @@ class Unreadable(ValueError):
     """These bytes are not columns of patients as this version writes them."""
 
 
-def flags_of(status: PatientStatus, label: Label, gender: Gender, birth_sex: BirthSex | None) -> int:
-    """Return four properties as one small number, below `SEVERAL`."""
-    codes = _CODES
-    return codes[id(status)] | codes[id(label)] | codes[id(gender)] | codes[id(birth_sex)]
+# Where each property stands in the flags. Members are looked up by identity: there is one of each, and their own hash
+# is a function in Python.
+_KINDS: tuple[tuple[int, Sequence[Enum | None]], ...] = (
+    (0, _STATUSES),
+    (2, _LABELS),
+    (4, _GENDERS),
+    (6, _BIRTH_SEXES),
+)
+_CODES = {id(member): place << shift for shift, members in _KINDS for place, member in enumerate(members)}
+_MASKS = {id(member): 7 << 6 if shift == 6 else 3 << shift for shift, members in _KINDS for member in members}
+_ALL_FLAGS = np.arange(1 << 10)
 
 
-def _codes() -> dict[int, int]:
-    # Members are looked up by identity: there is one of each, and their own hash is a function in Python.
-    kinds: Iterable[tuple[int, Sequence[Enum | None]]] = (
-        (0, _STATUSES),
-        (2, _LABELS),
-        (4, _GENDERS),
-        (6, _BIRTH_SEXES),
-    )
-    return {id(member): place << shift for shift, members in kinds for place, member in enumerate(members)}
-
-
-_CODES = _codes()
+def flags_with(*members: PatientStatus | Label | Gender | BirthSex) -> Mask:
+    """Tell of each value that flags can have whether it stands for one of the members, all of one kind."""
+    mask = 0
+    for member in members:
+        mask |= _MASKS[id(member)]
+    return np.isin(_ALL_FLAGS & mask, [_CODES[id(member)] for member in members])
 
 
 def key_of(family: str, given: str, patient: bytes) -> bytes:
@@ -73,7 +73,7 @@ class Columns(Confidential):
 
     A row of `text` is what `IndexEntry.names` is: names ended by 0xFE, the last by 0xFF, at `starts`. Family and given
     names are read off the first line, "given family", by the `family` name's length in bytes. `head` and `tail` are
-    the halves of the id. The column `flags` holds what `flags_of` returns, and `SEVERAL`.
+    the halves of the id. The column `flags` holds status, label, gender and birth sex, and `SEVERAL`.
     """
 
     text: bytes
@@ -137,10 +137,10 @@ class Columns(Confidential):
         return cls(text, _starts(text), *columns)
 
     def cut(self, first: int, end: int) -> Self:
-        """Return the rows from `first` to before `end`. What is not text is not copied."""
+        """Return copies of the rows from `first` to before `end`."""
         low, high = int(self.starts[first]), int(self.starts[end])
         starts = self.starts[first : end + 1] - self.starts[first]
-        return type(self)(self.text[low:high], starts, *(column[first:end] for column in self._stored()))
+        return type(self)(self.text[low:high], starts, *(column[first:end].copy() for column in self._stored()))
 
     def take(self, rows: Rows) -> Self:
         """Return copies of these rows, in this order."""

@@ -12,6 +12,7 @@ from clarity.application.ports.search import COUNTED_EXACTLY, Found
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import PatientSort
 from clarity.search.columns import Rows
+from clarity.search.grams import blocks_with
 from clarity.search.matching import Matcher
 from clarity.search.pacing import Pace
 from clarity.search.ranking import Ranked, Ranking, key_of_cursor
@@ -24,8 +25,8 @@ MOST_JUDGED: Final = 256
 """How many patients are judged at a time."""
 
 _SLICE = 128
-_FEW_ROWS = 64
-_FEW_BLOCKS = 8
+_FEW_ROWS = 256
+_FEW_BLOCKS = 6
 
 _Place = tuple[int, int]
 
@@ -51,6 +52,7 @@ class Finding:
     _pace: Pace = field(default_factory=Pace)
     _parts: dict[int, _Parts] = field(default_factory=dict)
     _judged: dict[_Place, bool] = field(default_factory=dict)
+    _blocks: dict[int, int] = field(default_factory=dict)
 
     async def page(self, after: tuple[str, ...] | None, at_most: int) -> Found:
         """Return the page behind the sort key `after`, and the count of all."""
@@ -166,7 +168,7 @@ class Finding:
             await self._pace.rest()
         place, matcher = self.leaves[leaf], self.matcher
         slots = NO_ROWS
-        if matcher.blocks(place).bit_count() > _FEW_BLOCKS:
+        if self._blocks[leaf].bit_count() > _FEW_BLOCKS:
             slots = matcher.meeting(place, place.between(matcher.question.sort, *bounds))
             if not matcher.grams:
                 return slots
@@ -199,11 +201,22 @@ class Finding:
     def _leaf_of(self, key: bytes) -> int:
         return max(0, bisect_right(self.leaves, key, key=lambda leaf: leaf.lower) - 1)
 
-    def _order(self, start: int | None = None) -> range:
-        """Return the leaves in the order of names, from `start` on; the other way round if that is asked."""
+    def _order(self, start: int | None = None) -> Iterator[int]:
+        """Yield the leaves in which somebody may match, in the order of names, from `start` on.
+
+        The other way round if that is asked.
+        """
+        leaves, grams = self.leaves, self.matcher.grams
         if self.matcher.question.descending:
-            return range(len(self.leaves) - 1 if start is None else start, -1, -1)
-        return range(start or 0, len(self.leaves))
+            order = range(len(leaves) - 1 if start is None else start, -1, -1)
+        else:
+            order = range(start or 0, len(leaves))
+        for place in order:
+            blocks = self._blocks.get(place)
+            if blocks is None:
+                blocks = self._blocks[place] = blocks_with(leaves[place].segment.table, grams)
+            if blocks or len(leaves[place].young):
+                yield place
 
     async def _walk(self, start: int | None = None) -> AsyncIterator[tuple[int, Rows]]:
         """Yield what matches in each leaf, part by part."""
@@ -212,9 +225,11 @@ class Finding:
                 yield leaf, part
 
     async def _of(self, leaf: int) -> AsyncIterator[Rows]:
+        """Yield what matches in a leaf, part by part."""
         parts = self._parts.get(leaf)
         if parts is None:
-            rest = self.matcher.parts(self.leaves[leaf], backwards=self.matcher.question.descending)
+            is_backwards = self.matcher.question.descending
+            rest = self.matcher.parts(self.leaves[leaf], self._blocks[leaf], backwards=is_backwards)
             parts = self._parts[leaf] = _Parts(rest)
         place = 0
         while True:
@@ -225,7 +240,8 @@ class Finding:
                 if part is None:
                     return
                 parts.found.append(part)
-            yield parts.found[place]
+            if len(parts.found[place]):
+                yield parts.found[place]
             place += 1
 
 

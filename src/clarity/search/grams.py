@@ -3,7 +3,7 @@
 A segment's patients fall into 64 blocks. For each of some thousand grams, one 64-bit number says in which blocks it
 occurs; a fragment can only occur where all its grams do. Grams are of UTF-8, so that one table serves every script: a
 Chinese character is one gram of three bytes. Longer grams share places (a hash), which lets some blocks through
-that need not be looked at, and never keeps one away.
+that need not be looked at, and never keeps one away. The longest have two places each, and hardly ever share both.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,8 @@ ALL_BLOCKS = (1 << BLOCKS) - 1
 _PAIR_BITS, _TRIPLE_BITS = 11, 14
 _PAIRS, _TRIPLES = 256, 256 + (1 << _PAIR_BITS)
 _PLACES = _TRIPLES + (1 << _TRIPLE_BITS)
-_SPREAD = 0x9E3779B1  # the odd number next to 2^32 divided by the golden ratio: multiplying by it mixes upwards
+# Odd numbers by which to multiply mixes upwards: next to 2^32 over the golden ratio, and one of MurmurHash3's.
+_SPREAD, _SPREAD_AGAIN = 0x9E3779B1, 0x85EBCA6B
 _WORD = 0xFFFFFFFF
 _CHUNK = 1 << 15
 """How many bytes are taken at a time: a step of well below a millisecond."""
@@ -28,9 +29,10 @@ def grams_of(fragment: bytes) -> tuple[int, ...]:
     if len(fragment) == 1:
         return (fragment[0],)
     if len(fragment) == 2:
-        return (_PAIRS + _mixed(int.from_bytes(fragment, "big"), _PAIR_BITS),)
-    triples = (int.from_bytes(fragment[place : place + 3], "big") for place in range(len(fragment) - 2))
-    return tuple(dict.fromkeys(_TRIPLES + _mixed(triple, _TRIPLE_BITS) for triple in triples))
+        return (_PAIRS + _mixed(int.from_bytes(fragment, "big"), _SPREAD, _PAIR_BITS),)
+    triples = [int.from_bytes(fragment[place : place + 3], "big") for place in range(len(fragment) - 2)]
+    places = [_TRIPLES + _mixed(triple, by, _TRIPLE_BITS) for triple in triples for by in (_SPREAD, _SPREAD_AGAIN)]
+    return tuple(dict.fromkeys(places))
 
 
 def rows_in_a_block(rows: int) -> int:
@@ -61,21 +63,22 @@ def _mark(seen: NDArray[np.bool_], block: int, letters: NDArray[np.uint8]) -> No
     seen[letters.astype(np.intp) * BLOCKS + block] = True
     wide = letters.astype(np.uint32)
     pairs = (wide[:-1] << np.uint32(8)) | wide[1:]
-    seen[(_PAIRS + _all_mixed(pairs, _PAIR_BITS)) * BLOCKS + block] = True
+    seen[(_PAIRS + _all_mixed(pairs, _SPREAD, _PAIR_BITS)) * BLOCKS + block] = True
     triples = (pairs[:-1] << np.uint32(8)) | wide[2:]
-    seen[(_TRIPLES + _all_mixed(triples, _TRIPLE_BITS)) * BLOCKS + block] = True
+    for by in (_SPREAD, _SPREAD_AGAIN):
+        seen[(_TRIPLES + _all_mixed(triples, by, _TRIPLE_BITS)) * BLOCKS + block] = True
 
 
-def _mixed(gram: int, bits: int) -> int:
-    return ((gram * _SPREAD) & _WORD) >> (32 - bits)
+def _mixed(gram: int, by: int, bits: int) -> int:
+    return ((gram * by) & _WORD) >> (32 - bits)
 
 
-def _all_mixed(grams: NDArray[np.uint32], bits: int) -> NDArray[np.intp]:
-    return ((grams * np.uint32(_SPREAD)) >> np.uint32(32 - bits)).astype(np.intp)
+def _all_mixed(grams: NDArray[np.uint32], by: int, bits: int) -> NDArray[np.intp]:
+    return ((grams * np.uint32(by)) >> np.uint32(32 - bits)).astype(np.intp)
 
 
 def blocks_with(table: memoryview, grams: Sequence[int]) -> int:
-    """Return the blocks in which all `grams` occur, as bits."""
+    """Return the blocks in which all `grams` occur, as bits: all blocks if there are no grams."""
     blocks = ALL_BLOCKS
     for gram in grams:
         blocks &= table[gram]

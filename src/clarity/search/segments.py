@@ -1,7 +1,7 @@
 """Some thousand patients next to each other in the order of names: what finds them, and what changed since."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -30,7 +30,7 @@ class Ids(Confidential):
         """Return `ids` in halves."""
         halves = np.frombuffer(b"".join(ids), dtype=">u8").reshape(-1, 2)
         head, tail = halves[:, 0].astype(np.uint64), halves[:, 1].astype(np.uint64)
-        return cls(head, tail, np.lexsort((head, tail)))
+        return cls(head, tail, np.argsort(tail))
 
     def __len__(self) -> int:
         return len(self.tail)
@@ -42,7 +42,8 @@ class Ids(Confidential):
         if not size:
             return found
         places = np.searchsorted(self.tail, tail, sorter=self.order)
-        left = np.arange(len(tail))
+        nearest = self.order[np.minimum(places, size - 1)]
+        left = np.flatnonzero(self.tail[nearest] == tail)
         # Halves of random ids are hardly ever shared; where they are, neighbours are tried one after the other.
         while len(left):
             tried = self.order[np.minimum(places[left], size - 1)].astype(np.intp)
@@ -85,7 +86,7 @@ class Segment(Confidential):
                 grams = table
             elif pace.is_due:
                 await pace.rest()
-        by_id = np.lexsort((columns.head, columns.tail)).astype(np.uint16)
+        by_id = np.argsort(columns.tail).astype(np.uint16)
         ids = Ids(columns.head, columns.tail, by_id)
         return cls(columns, grams, ids, grams.data, columns.starts.data, rows_in_a_block(len(columns)))
 
@@ -242,12 +243,12 @@ class KeptPart(Confidential):
         return cls(Columns.of_bytes(view[8 + size :]), unopened)
 
 
-def find_rows(text: bytes, starts: memoryview, fragment: bytes, within: tuple[int, int]) -> Iterator[int]:
-    """Yield the rows from the first to the end of `within` in which `fragment` occurs, upwards."""
-    row, end = within
-    high = starts[end]
-    place = text.find(fragment, starts[row], high)
+def find_rows(text: bytes, starts: memoryview, fragment: bytes, span: tuple[int, int], into: list[int]) -> None:
+    """Append the rows in which `fragment` occurs, from the first to the end of `span`, to `into`."""
+    row, end = span
+    find, high = text.find, starts[end]
+    place = find(fragment, starts[row], high)
     while place >= 0:
-        row = bisect_right(starts, place, row, end) - 1
-        yield row
-        place = text.find(fragment, starts[row + 1], high)
+        row = bisect_right(starts, place, row, end)
+        into.append(row - 1)
+        place = find(fragment, starts[row], high)
