@@ -24,7 +24,7 @@ from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.life import LifeService
 from clarity.application.patients import PatientService
-from clarity.application.ports import BeginReading, BeginWork, Clock
+from clarity.application.ports import BeginReading, BeginWork, Clock, PatientSearch
 from clarity.application.practitioners import PractitionerService
 from clarity.application.readiness import Readiness
 from clarity.application.research import ResearchService
@@ -53,6 +53,7 @@ from tests.builders import NOW, TODAY, a_practitioner, new_id
 from tests.canaries import plant_content, saw
 from tests.fakes.accounts import ADDRESS, PASSWORD, FrontDoor
 from tests.practice import Practice
+from tests.searching import resident_search
 
 MOST_BYTES = 64 * 1024
 WHOLE: dict[str, Any] = {
@@ -170,7 +171,13 @@ def told(answer: Response) -> tuple[int, dict[str, str], bytes]:
 
 
 def services(
-    begin: BeginWork, reading: BeginReading, door: FrontDoor, keyring: Keyring, *, now: Clock = lambda: NOW
+    begin: BeginWork,
+    reading: BeginReading,
+    door: FrontDoor,
+    keyring: Keyring,
+    search: PatientSearch,
+    *,
+    now: Clock = lambda: NOW,
 ) -> Services:
     """Return every use-case over some storage."""
     cursors, limits = Cursors(keyring), CountedOnce(MemoryRateLimit())
@@ -178,7 +185,7 @@ def services(
         patients=PatientService(
             begin=begin,
             reading=reading,
-            search_index=StreamingSearch(lambda: TODAY),
+            search_index=search,
             cursors=cursors,
             limits=limits,
             now=now,
@@ -271,15 +278,26 @@ def remembered_routes() -> Iterator[None]:
 
 
 @asynccontextmanager
+async def _streaming_search() -> AsyncIterator[PatientSearch]:
+    yield StreamingSearch(lambda: TODAY)
+
+
+@asynccontextmanager
 async def opened_clinic(
-    practice: Practice, keyring: Keyring, *, second_factor_required: bool = False, **options: Any
+    practice: Practice,
+    keyring: Keyring,
+    *,
+    second_factor_required: bool = False,
+    resident: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Clinic]:
-    """Start the API over a practice, with such options."""
+    """Start the API over a practice, with such options; with the `resident` search of a server, or one for tests."""
     door = FrontDoor(practice.begin, practice.reading, second_factor_required=second_factor_required)
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
-        yield services(practice.begin, practice.reading, door, keyring, now=practice.clock)
+        async with resident_search(practice, keyring) if resident else _streaming_search() as search:
+            yield services(practice.begin, practice.reading, door, keyring, search, now=practice.clock)
 
     app = create_app(open_services, ApiOptions(today=lambda: TODAY, max_body_bytes=MOST_BYTES, **options))
     clinic = Clinic(practice, door, app)

@@ -55,5 +55,5 @@ async def charted(clinic: Clinic, patient: Patient) -> Chart:
 @pytest.fixture
 async def house(database: Database, keyring: Keyring) -> AsyncIterator[House]:
     """Return a practice on each database, with somebody in each role and patients in every relation to them."""
-    async with sql_practice(database, keyring) as practice, opened_clinic(practice, keyring) as clinic:
+    async with sql_practice(database, keyring) as practice, opened_clinic(practice, keyring, resident=True) as clinic:
         yield await furnished(clinic)
