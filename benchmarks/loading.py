@@ -120,14 +120,20 @@ async def _copied(practice: Practice, people: Sequence[tuple[PatientId, Any]]) -
     rows = [writer.rows_of(person.patient(identity)) for identity, person in people]
     async with connected(practice.owner_url) as ours, ours.transaction():
         await ours.execute("SET LOCAL session_replication_role = replica")
-        await _copy(ours, "patients", _PATIENT, [patient for patient, _, _ in rows])
-        await _copy(ours, "data_keys", _KEY, [key for _, key, _ in rows])
-        await _copy(ours, "patient_identifiers", _IDENTIFIER, [one for _, _, several in rows for one in several])
+        await copy_rows(ours, rows)
     if practice.peer_url:
         async with connected(practice.peer_url) as plain:
             records = [peer.row_of(identity, person, writer.at) for identity, person in people]
             await _copy(plain, peer.TABLE, peer.COLUMNS, records)
     return len(people)
+
+
+async def copy_rows(connection: Connection, rows: Sequence[tuple[Row, Row, list[Row]]]) -> None:
+    """Copy new patients with their keys and identifiers."""
+    await _copy(connection, "patients", _PATIENT, [patient for patient, _, _ in rows])
+    await _copy(connection, "data_keys", _KEY, [key for _, key, _ in rows])
+    identifiers = [one for _, _, several in rows for one in several]
+    await _copy(connection, "patient_identifiers", _IDENTIFIER, identifiers)
 
 
 async def _copy(connection: Connection, table: str, columns: Sequence[str], records: Sequence[Row]) -> None:
@@ -136,8 +142,7 @@ async def _copy(connection: Connection, table: str, columns: Sequence[str], reco
 
 @cache
 def _writer(data_dir: str, url: str) -> "Writer":
-    keyring = open_keyring(Settings(data_dir=Path(data_dir), async_database_uri=SecretStr(url)))
-    return Writer(keyring, BlindIndex(keyring), datetime.now(UTC))
+    return Writer.of(Settings(data_dir=Path(data_dir), async_database_uri=SecretStr(url)))
 
 
 class Writer:
@@ -149,6 +154,12 @@ class Writer:
         self._keys = keys
         self._table = PatientTable(keys, lambda: at)
         self._value: Callable[[IndexTerm], IndexValue] = cache(lambda term: index.of(term.kind, term.text))
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Writer":
+        """Write now, under the keys of a practice."""
+        keyring = open_keyring(settings)
+        return cls(keyring, BlindIndex(keyring), datetime.now(UTC))
 
     def rows_of(self, patient: Patient) -> tuple[Row, Row, list[Row]]:
         """Return the row of a new patient, that of their data key and those of their identifiers."""

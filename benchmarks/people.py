@@ -59,6 +59,7 @@ FEMALE = Table.of((1.0, UsNames.first_names_female))
 MALE = Table.of((1.0, UsNames.first_names_male))
 GIVEN = Table.of((_FEMALE, UsNames.first_names_female), (1 - _FEMALE, UsNames.first_names_male))
 """The given names of everybody, which is what a thief knows."""
+_FOLDED = tuple(np.array([fold(name) for name in table.names], dtype=object) for table in (FAMILY, FEMALE, MALE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,12 @@ class People:
             return FEMALE.names[int(self._girls[number])]
         return MALE.names[int(self._boys[number])]
 
-    def names(self) -> tuple[list[str], list[str]]:
-        """Return everybody's family name and given name, folded."""
-        families, girls, boys = (
-            np.array([fold(name) for name in table.names], dtype=object) for table in (FAMILY, FEMALE, MALE)
-        )
-        given = np.where(self.female, girls[self._girls], boys[self._boys])
-        return families[self.family].tolist(), given.tolist()
+    def names(self, first: int, last: int) -> tuple[list[str], list[str]]:
+        """Return the family names and the given names of the people from `first` up to `last`, folded."""
+        families, girls, boys = _FOLDED
+        some = slice(first, last)
+        given = np.where(self.female[some], girls[self._girls[some]], boys[self._boys[some]])
+        return families[self.family[some]].tolist(), given.tolist()
 
     def pairs(self) -> npt.NDArray[np.int64]:
         """Return how many people have each given name of `GIVEN` (rows) with each family name (columns)."""

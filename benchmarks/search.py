@@ -1,0 +1,232 @@
+"""How fast a page of a search by name is, beside PostgreSQL on plaintext names with every index it can use.
+
+    python -m benchmarks.search [--json] [--patients 1000000] [--seed N] [--rounds 5] [--no-peer] [--plot FILE]
+
+Starts one PostgreSQL server, Debian's if it has `pg_trgm`, set up as a good administrator would, and fills two
+databases on it with the same people (`benchmarks/people.py`): a practice, sealed, and the peer's table, in plain
+(`benchmarks/peer.py`). Nothing is kept between runs. Then, each in a process of its own (`benchmarks/probe.py`):
+
+1. A server starts without a snapshot of its index, and once more with it: how long until a first search is answered,
+   and how much memory that adds.
+2. 64 fragments of names (`benchmarks/fragments.py`), a page of 50 in order of names, are asked of both in turns. Ours
+   come from `PatientService.search` as the front desk: refreshed, decided, opened, durably audited. The peer's come
+   from the driver, by a prepared statement. Both return whole records as objects, and the same ones, which is checked.
+   Then the same with an age range.
+3. An event loop is watched while four search, one renames patients and another process touches hundreds at once.
+
+Steps 1 and 2 are done at each power of ten from 10,000 on, so that growth shows; at a million and more, the index alone
+is filled with ten million names too.
+
+For each fragment the median of the rounds counts. `page_ratio_p50` is the median over the fragments of ours by that of
+the peer's, `page_ratio_p95` likewise; `worst_class_ratio_p50` is the greatest such ratio of a class of fragments.
+Exits with 1 if a figure misses its bound or the pages differ.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fragments import fragments_among
+from benchmarks.growth import Line, drawn
+from benchmarks.loading import Practice, load
+from benchmarks.people import SEED, People
+from benchmarks.stores import DEBIAN, prepared, programs_with_trigrams, shown_settings, size_of
+
+BOUNDS = {
+    "page_ratio_p50": 0.7,
+    "page_ratio_p95": 0.2,
+    "worst_class_ratio_p50": 3,
+    "age_name_ratio_p50": 1,
+    "bytes_per_patient": 150,
+    "start_from_snapshot_s": 3,
+    "start_cold_s": 15,
+    "longest_block_ms": 5,
+}
+_SMALLEST, _NAMES_ALONE = 10_000, 10_000_000
+_FULL = 1_000_000
+
+
+async def probed(what: str, **job: object) -> dict[str, Any]:
+    """Measure in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.probe"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate(json.dumps({"what": what, **job}).encode())
+    assert process.returncode == 0
+    report: dict[str, Any] = json.loads(said)
+    return report
+
+
+def sizes(patients: int) -> list[int]:
+    """Return the powers of ten from 10,000 on below `patients`, and that."""
+    found, size = [], _SMALLEST
+    while size < patients:
+        found.append(size)
+        size *= 10
+    return [*found, patients]
+
+
+async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    people = People(arguments.patients, arguments.seed)
+    fragments = fragments_among(people, arguments.seed)
+    described = [asdict(fragment) for fragment in fragments]
+    if arguments.peer and programs_with_trigrams() is None:
+        _say(f"No PostgreSQL with pg_trgm under {DEBIAN}: the peer is skipped.")
+    async with prepared(arguments.seed, with_peer=arguments.peer) as practice:
+        growth, loaded = [], 0
+        for size in sizes(arguments.patients):
+            await load(practice, loaded, size)
+            loaded = size
+            growth.append(await _at_size(practice, described, size, arguments.rounds))
+        _say("watching the event loop")
+        held = await probed("hold", practice=asdict(practice), fragments=described)
+        settings = await shown_settings(practice)
+        stored = {"ours": await size_of(practice.owner_url)}
+        if practice.peer_url:
+            stored["peer"] = await size_of(practice.peer_url)
+    alone = None
+    if arguments.patients >= _FULL:
+        _say("ten million names in memory")
+        alone = await probed("memory", fragments=described, patients=_NAMES_ALONE, seed=arguments.seed)
+    figures = figures_of(growth[-1], held)
+    return {
+        **figures,
+        "bounds": BOUNDS,
+        "missed": missed(figures, growth),
+        "patients": arguments.patients,
+        "seed": arguments.seed,
+        "growth": growth,
+        "names_alone": alone,
+        "held": held,
+        "fragments": described,
+        "stored_bytes": stored,
+        "settings": settings,
+        "machine": {
+            "cores": os.cpu_count(),
+            "load_average_1m": round(os.getloadavg()[0], 2),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+        },
+    }
+
+
+async def _at_size(practice: Practice, fragments: Sequence[dict[str, Any]], size: int, rounds: int) -> dict[str, Any]:
+    """Measure starts and pages with as many patients as are there now."""
+    job = {"practice": asdict(practice), "fragments": fragments, "patients": size, "rounds": rounds}
+    _say(f"{size} patients: starting without a snapshot, and with one")
+    cold = await probed("start", **job)
+    warm = await probed("start", **job)
+    _say(f"{size} patients: searching")
+    found = await probed("compare", **job)
+    file = practice.settings.search_snapshot_path
+    if file is not None:
+        file.unlink(missing_ok=True)  # the next start is to be without one again
+    return {"patients": size, "cold": cold, "warm": warm, **found}
+
+
+def figures_of(largest: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures that have bounds, and what stands beside them; none where there is no peer."""
+    pages, classes = largest["pages"], largest["classes"]
+    ratios = [one["ratio_p50"] for one in classes.values() if one["ratio_p50"] is not None]
+    return {
+        "page_ratio_p50": pages["ratio_p50"],
+        "page_ratio_p95": pages["ratio_p95"],
+        "worst_class_ratio_p50": max(ratios, default=None),
+        "worst_ms": pages["ours_ms"]["worst"],
+        "worst_ms_of_peer": pages["peer_ms"]["worst"] if pages["peer_ms"] else None,
+        "age_name_ratio_p50": largest["ages"]["ratio_p50"],
+        "bytes_per_patient": largest["cold"]["bytes_per_patient"],
+        "start_from_snapshot_s": largest["warm"]["seconds"],
+        "start_cold_s": largest["cold"]["seconds"],
+        "longest_block_ms": held["longest_block_ms"],
+    }
+
+
+def missed(figures: dict[str, Any], growth: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what does not hold: figures above their bounds, and fragments of which the two sides gave other pages.
+
+    What was not measured, for lack of a peer, misses nothing.
+    """
+    above = [name for name, bound in BOUNDS.items() if figures[name] is not None and figures[name] > bound]
+    return above + [f"other page: {text}" for size in growth for text in size["different_pages"]]
+
+
+def plot(found: dict[str, Any]) -> str:
+    """Return the growth as a drawing."""
+    lines = []
+    for side, colour in (("ours", "#0b6e4f"), ("peer", "#b3541e")):
+        for share, dashes in (("p50", ""), ("p95", "6 4")):
+            points = [
+                (size["patients"], size["pages"][f"{side}_ms"][share])
+                for size in found["growth"]
+                if size["pages"][f"{side}_ms"]
+            ]
+            lines.append(Line(f"{'Clarity' if side == 'ours' else 'pg_trgm, plain'}, {share}", colour, dashes, points))
+    if alone := found["names_alone"]:
+        lines.append(Line("index alone, p50", "#555555", "2 3", [(alone["patients"], alone["ms"]["p50"])]))
+    return drawn("A page of 50 in order of names, by the number of patients", "patients", "ms", lines)
+
+
+def show(found: dict[str, Any]) -> None:
+    machine, settings = found["machine"], found["settings"]
+    print(
+        f"{found['patients']} patients, seed {found['seed']}; {machine['cores']} cores, {machine['system']}, Python"
+        f" {machine['python']}, PostgreSQL {settings['server_version']}, load average {machine['load_average_1m']}"
+    )
+    print(", ".join(f"{name} {value}" for name, value in settings.items() if name != "server_version"))
+    for name, bound in BOUNDS.items():
+        figure = found[name]
+        verdict = "not measured" if figure is None else "ok" if figure <= bound else "MISSED"
+        print(f"{name:24} {figure!s:>10}   at most {bound:<5} {verdict}")
+    print(f"{'worst_ms':24} {found['worst_ms']:>10}   peer {found['worst_ms_of_peer']}")
+    largest = found["growth"][-1]
+    for kind, one in {**largest["classes"], "all": largest["pages"], "with ages": largest["ages"]}.items():
+        peer = one["peer_ms"] or {"p50": "-", "p95": "-", "worst": "-"}
+        ours = one["ours_ms"]
+        print(
+            f"{kind:10} ours {ours['p50']:>8} {ours['p95']:>8} {ours['worst']:>8} ms"
+            f"   peer {peer['p50']:>8} {peer['p95']:>8} {peer['worst']:>8} ms   ratio {one['ratio_p50']}"
+            f"  by round {one['ratio_p50_by_round']}"
+        )
+    for size in found["growth"]:
+        pages = size["pages"]
+        print(f"{size['patients']:>9} patients: ours {pages['ours_ms']}, peer {pages['peer_ms']}")
+    if found["names_alone"]:
+        print(f"index alone: {found['names_alone']}")
+    print("missed: " + (", ".join(found["missed"]) or "nothing"))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--patients", type=int, default=_FULL, help="how many patients (default 1,000,000)")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"what the names follow from (default {SEED})")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each search is timed (default 5)")
+    parser.add_argument("--no-peer", dest="peer", action="store_false", help="leave out PostgreSQL on plaintext")
+    parser.add_argument("--plot", type=Path, help="write the growth as an SVG drawing to this file")
+    arguments = parser.parse_args()
+    if not 1_000 <= arguments.patients <= _NAMES_ALONE or not 1 <= arguments.rounds <= 50:
+        parser.error("--patients is 1,000 to 10,000,000, --rounds 1 to 50")
+    found = asyncio.run(measure(arguments))
+    if arguments.plot:
+        arguments.plot.write_text(plot(found))
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        show(found)
+    return 1 if found["missed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
