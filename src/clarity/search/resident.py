@@ -186,9 +186,15 @@ class ResidentSearch:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Keep an index meanwhile, and a snapshot of it for the next start."""
+        """Keep an index meanwhile, and a snapshot of it for the next start.
+
+        Begins as soon as the index is there, or would be too long in coming: of a small practice nobody has to wait.
+        """
         keeper = asyncio.get_running_loop().create_task(self._keep(), name="search-index", context=Context())
         try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience_seconds):
+                    await self._serving.wait()
             yield self
         finally:
             keeper.cancel()

@@ -134,6 +134,8 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
     assert process.returncode == Status.OK
     assert "route=/ready status=200" in log
     assert "Traceback" not in log
+    [snapshot] = practice.folder.rglob("search.snapshot")
+    assert snapshot.stat().st_mode & 0o777 == 0o600
 
 
 _CORES_HERE = Path("/proc/sys/kernel/core_pattern").read_text() == "core\n"
