@@ -22,27 +22,32 @@ class Builder:
 
     Runs of entries are packed as they come, each in order. When all are there, keys that lie evenly among all are
     chosen as bounds, and each segment is merged from its stretch of each run. What is merged is cut off the runs every
-    now and then: memory never holds much more than the columns of all, once, and the objects of one run.
+    now and then: memory never holds much more than the columns of all, once, and a thousand objects.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._chunk = min(_CHUNK, size)
         self._waiting: list[IndexEntry] = []
+        self._packed: list[Columns] = []
         self._runs: list[Columns] = []
         self._pace = Pace()
 
     async def add(self, entries: Iterable[IndexEntry]) -> None:
         """Take some more."""
         self._waiting += entries
-        while len(self._waiting) >= self._size:
-            await self._pack(self._waiting[: self._size])
-            del self._waiting[: self._size]
+        while len(self._waiting) >= self._chunk:
+            self._packed.append(Columns.pack(self._waiting[: self._chunk]))
+            del self._waiting[: self._chunk]
+            await self._breathe()
+            if len(self._packed) * self._chunk >= self._size:
+                await self._end_run()
 
     async def leaves(self) -> list[Leaf]:
         """Return leaves with all that were added, which are then forgotten here."""
-        if self._waiting:
-            await self._pack(self._waiting)
+        self._packed.append(Columns.pack(self._waiting))
         self._waiting = []
+        await self._end_run()
         lower, leaves = b"", list[Leaf]()
         bounds = await self._bounds()
         taken = [0] * len(self._runs)
@@ -69,12 +74,12 @@ class Builder:
             self._runs[at] = run.cut(taken[at], len(run))
             await self._breathe()
 
-    async def _pack(self, entries: Sequence[IndexEntry]) -> None:
-        pieces = []
-        for low in range(0, len(entries), _CHUNK):
-            pieces.append(Columns.pack(entries[low : low + _CHUNK]))
-            await self._breathe()
-        self._runs.append(await in_order(Columns.concat(pieces), self._pace))
+    async def _end_run(self) -> None:
+        """Make one run of what was packed."""
+        run = await in_order(Columns.concat(self._packed), self._pace)
+        self._packed = []
+        if len(run):
+            self._runs.append(run)
 
     async def _bounds(self) -> list[bytes]:
         """Return keys between which about `size` rows lie."""

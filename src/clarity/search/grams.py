@@ -20,7 +20,7 @@ _PLACES = _TRIPLES + (1 << _TRIPLE_BITS)
 # Odd numbers by which to multiply mixes upwards: next to 2^32 over the golden ratio, and one of MurmurHash3's.
 _SPREAD, _SPREAD_AGAIN = 0x9E3779B1, 0x85EBCA6B
 _WORD = 0xFFFFFFFF
-_CHUNK = 1 << 15
+_CHUNK = 1 << 14
 """How many bytes are taken at a time: a step of well below a millisecond."""
 
 
@@ -43,14 +43,13 @@ def rows_in_a_block(rows: int) -> int:
 def tabulate(text: bytes, starts: NDArray[np.uint32]) -> Iterator[NDArray[np.uint64] | None]:
     """Make the table of the rows of `text` that begin at `starts`: `None` after each step, the table at last."""
     seen = np.zeros((_PLACES, BLOCKS), np.bool_)
-    size = rows_in_a_block(len(starts) - 1)
     flat, letters = seen.ravel(), np.frombuffer(text, np.uint8)
-    for block, first in enumerate(range(0, len(starts) - 1, size)):
-        low, high = int(starts[first]), int(starts[min(first + size, len(starts) - 1)])
-        for chunk in range(low, high, _CHUNK):
-            _mark(flat, block, letters[chunk : min(chunk + _CHUNK + 2, high)])
-            if block % 8 == 7 or high - low > _CHUNK:
-                yield None
+    begins = starts[np.minimum(np.arange(BLOCKS + 1) * rows_in_a_block(len(starts) - 1), len(starts) - 1)]
+    for low in range(0, len(text), _CHUNK):
+        some = letters[low : low + _CHUNK + 2]
+        blocks = np.searchsorted(begins, np.arange(low, low + len(some), dtype=np.uint32), side="right") - 1
+        _mark(flat, blocks, some)
+        yield None
     table = np.empty(_PLACES, np.uint64)
     for low in range(0, _PLACES, 1 << 12):
         packed = np.packbits(seen[low : low + (1 << 12)], axis=1, bitorder="little")
@@ -59,14 +58,15 @@ def tabulate(text: bytes, starts: NDArray[np.uint32]) -> Iterator[NDArray[np.uin
     yield table
 
 
-def _mark(seen: NDArray[np.bool_], block: int, letters: NDArray[np.uint8]) -> None:
-    seen[letters.astype(np.intp) * BLOCKS + block] = True
+def _mark(seen: NDArray[np.bool_], blocks: NDArray[np.intp], letters: NDArray[np.uint8]) -> None:
+    """Mark the grams of `letters` as seen, each in the block that it begins in."""
+    seen[letters.astype(np.intp) * BLOCKS + blocks] = True
     wide = letters.astype(np.uint32)
     pairs = (wide[:-1] << np.uint32(8)) | wide[1:]
-    seen[(_PAIRS + _all_mixed(pairs, _SPREAD, _PAIR_BITS)) * BLOCKS + block] = True
+    seen[(_PAIRS + _all_mixed(pairs, _SPREAD, _PAIR_BITS)) * BLOCKS + blocks[:-1]] = True
     triples = (pairs[:-1] << np.uint32(8)) | wide[2:]
     for by in (_SPREAD, _SPREAD_AGAIN):
-        seen[(_TRIPLES + _all_mixed(triples, by, _TRIPLE_BITS)) * BLOCKS + block] = True
+        seen[(_TRIPLES + _all_mixed(triples, by, _TRIPLE_BITS)) * BLOCKS + blocks[:-2]] = True
 
 
 def _mixed(gram: int, by: int, bits: int) -> int:

@@ -59,6 +59,11 @@ class NameIndex:
         """The ids of records that stand and cannot be compared, since they do not open."""
         return frozenset(self._unopened)
 
+    @property
+    def leaves(self) -> Sequence[Leaf]:
+        """Everybody who can be found, in the order of names, as it is now."""
+        return self._leaves
+
     def memory(self) -> int:
         """Return how many bytes the index takes."""
         return sum(leaf.memory for leaf in self._leaves)

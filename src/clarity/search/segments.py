@@ -80,6 +80,8 @@ class Segment(Confidential):
     @classmethod
     async def of(cls, columns: Columns, pace: Pace) -> Self:
         """Return `columns` as a segment, made in short steps. They hold fewer than 2^16 rows."""
+        if pace.is_due:
+            await pace.rest()
         grams = np.zeros(0, np.uint64)
         for table in tabulate(columns.text, columns.starts):
             if table is not None:
