@@ -115,7 +115,7 @@ async def require_ready(settings: Settings) -> None:
     try:
         await require_practice(settings)
         looked = await look_at_database(settings)
-        found = [*looked.problems, *(looked.unguarded if settings.db_trail_guard else ())]
+        found = [*looked.problems, *looked.unstamped, *(looked.unguarded if settings.db_trail_guard else ())]
     except ClarityError:
         # What the settings alone say is wrong must not wait until keys and database are in order.
         settings.check_start()

@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
+from sqlalchemy.exc import DBAPIError
 
 from clarity.application.admission import admit
 from clarity.application.ports.search import Absence, ChangeFeed, Horizon, IndexChange, IndexEntry, IndexGap
@@ -22,6 +23,7 @@ from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label
 from clarity.persistence.changes import SqlChangeFeed
 from clarity.persistence.engine import Database, EngineOptions
+from clarity.persistence.inspection import inspect
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.patients.tables import PatientRow
 from clarity.security.keyring import Keyring
@@ -264,6 +266,14 @@ async def test_who_is_forgotten_is_told_of_however_it_was_done(
     )
 
 
+async def test_who_looks_what_changed_cannot_write(database_practice: Practice, database: Database) -> None:
+    await database_practice.stored(a_patient())
+    connection = await database.changes_connection()
+    with pytest.raises(DBAPIError, match=r"read-only|readonly"):
+        await connection.execute(update(PatientRow).values(guarded=True))
+    await connection.close()
+
+
 async def test_a_file_put_back_from_a_copy_loses_the_horizon(
     sqlite_options: EngineOptions, keyring: Keyring, tmp_path: Path
 ) -> None:
@@ -281,6 +291,16 @@ async def test_a_file_put_back_from_a_copy_loses_the_horizon(
         with pytest.raises(HorizonLost):
             await feed.since(horizon)
         await feed.aclose()
+
+
+async def test_a_stamp_that_was_taken_away_is_missed(database_options: EngineOptions, database: Database) -> None:
+    assert (await inspect(database_options)).unstamped == ()
+    on_postgresql = "ALTER TABLE patients ENABLE TRIGGER patients_stamp_change"
+    on_sqlite = "DROP TRIGGER patients_stamp_update"
+    async with tampering(database) as session:
+        await session.execute(text(on_sqlite if database.dialect_name == "sqlite" else on_postgresql))
+    [problem] = (await inspect(database_options)).unstamped
+    assert "patients_stamp_" in problem
 
 
 def test_sqlite_stamps_a_change_of_any_column_but_the_stamp(sqlite_template: Path) -> None:

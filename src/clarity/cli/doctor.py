@@ -143,6 +143,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
     role = f" as {found.role}" if found.role else ""
     yield Finding("database", Verdict.OK, f"{found.server}{role}")
     yield from _privileges(settings, found)
+    yield from _stamps(found)
     if file is None:
         yield from _trail_guard(settings, found)
         yield _transport(settings, found)
@@ -159,6 +160,13 @@ def _privileges(settings: "Settings", found: "Found") -> Iterator[Finding]:
     lenient = found.role and settings.environment is Environment.DEVELOPMENT
     for problem in found.problems:
         yield Finding(what, Verdict.WARN if lenient else Verdict.FAIL, problem)
+
+
+def _stamps(found: "Found") -> Iterator[Finding]:
+    if not found.unstamped:
+        yield Finding("changes", Verdict.OK, "every change of a patient is stamped, so that searches learn of it")
+    for problem in found.unstamped:
+        yield Finding("changes", Verdict.FAIL, problem)
 
 
 def _trail_guard(settings: "Settings", found: "Found") -> Iterator[Finding]:

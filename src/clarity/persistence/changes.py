@@ -84,10 +84,12 @@ _PG_CHANGED = """
     UNION ALL SELECT * FROM patients WHERE changed_in = ANY ($2::bigint[])
 """
 # What another cluster, another database, an earlier state of this one or another table in the place of this one would
-# have otherwise. A server that was promoted, or brought back to an earlier instant, is on a timeline of its own.
+# have otherwise. A server that was promoted, or brought back to an earlier instant, is on a timeline of its own. One
+# that crashed counts its own doings anew, and may give numbers again that it had given to who was rolled back.
 _PG_PRESENT = """
     SELECT pg_current_snapshot()::text AS place, concat_ws('/', system_identifier,
       left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+      extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()),
       (SELECT oid FROM pg_database WHERE datname = current_database()),
       pg_relation_filenode('patients'::regclass)) AS store
     FROM pg_control_system()

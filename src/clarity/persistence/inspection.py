@@ -11,6 +11,7 @@ from clarity.persistence.errors import translated
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.privileges import check_privileges
 from clarity.persistence.roles import create_app_role
+from clarity.persistence.stamps import check_stamps
 from clarity.persistence.trail_guard import check_guard
 from clarity.security.keyring import WrappedKey
 
@@ -24,7 +25,8 @@ _SERVER = text(
 class Found:
     """What one connection found. `clock` is the server's time; in `problems` stands what we may do and should not.
 
-    In `unguarded` stands what may be changed without an event of the same transaction.
+    In `unguarded` stands what may be changed without an event of the same transaction, in `unstamped` what may be
+    without searches learning of it.
     """
 
     server: str
@@ -33,6 +35,7 @@ class Found:
     tls: bool
     problems: tuple[str, ...]
     unguarded: tuple[str, ...] = ()
+    unstamped: tuple[str, ...] = ()
 
 
 async def inspect(options: EngineOptions) -> Found:
@@ -71,11 +74,14 @@ async def make_role(options: EngineOptions, role: str, password: str) -> bool:
 
 
 async def _look_around(connection: AsyncConnection) -> Found:
-    problems = tuple(await check_privileges(connection))
+    problems, unstamped = tuple(await check_privileges(connection)), tuple(await check_stamps(connection))
     if connection.dialect.name == "sqlite":
         version = await connection.scalar(text("SELECT sqlite_version()"))
         # There is no server, and so no other clock.
-        return Found(server=f"SQLite {version}", clock=datetime.now(UTC), role="", tls=False, problems=problems)
+        clock = datetime.now(UTC)
+        return Found(
+            server=f"SQLite {version}", clock=clock, role="", tls=False, problems=problems, unstamped=unstamped
+        )
     row = (await connection.execute(_SERVER)).one()
     return Found(
         server=f"PostgreSQL {row.version}",
@@ -84,4 +90,5 @@ async def _look_around(connection: AsyncConnection) -> Found:
         tls=bool(row.tls),
         problems=problems,
         unguarded=tuple(await check_guard(connection)),
+        unstamped=unstamped,
     )

@@ -246,3 +246,39 @@ def test_a_wrapped_key_knows_another_by_all_its_parts() -> None:
     wrapped = WrappedKey(SUBJECT, 1, 1, random_bytes(60))
     assert wrapped == replace(wrapped)
     assert wrapped != replace(wrapped, wrapped=bytes(60))
+
+
+def sealed_row(keyring: Keyring) -> tuple[bytes, int, bytes, int, int, bytes]:
+    """Return what is opened of the row that a subject is: its id, version, seal, and its key with both generations."""
+    wrapped, key = keyring.new_data_key(SUBJECT)
+    sealed = key.seal(PLACE, b"Alcantar")
+    return SUBJECT.bytes, PLACE.version, sealed, wrapped.generation, wrapped.kek_generation, wrapped.wrapped
+
+
+def test_the_row_of_a_subject_opens_as_it_does_with_its_key(keyring: Keyring) -> None:
+    before = replace(keyring.tally)
+    opener = keyring.subject_opener(PLACE.table, PLACE.column)
+    assert opener.open(*sealed_row(keyring)) == b"Alcantar"
+    assert (keyring.tally.opens, keyring.tally.failures) == (before.opens + 1, before.failures)
+
+
+def test_what_does_not_open_with_its_key_does_not_open_among_many_either(keyring: Keyring) -> None:
+    opener = keyring.subject_opener(PLACE.table, PLACE.column)
+    subject, version, sealed, generation, kek_generation, wrapped = row = sealed_row(keyring)
+    altered = [(subject, version, flipped, *row[3:]) for flipped in each_byte_flipped(sealed)]
+    altered += [(*row[:5], flipped) for flipped in each_byte_flipped(wrapped)]
+    altered += [(subject, version, sealed[:length], *row[3:]) for length in (0, 6, 18, 40, len(sealed) - 1)]
+    altered += [(*row[:5], b""), (SOMEBODY_ELSE.bytes, *row[1:]), (subject, version + 1, *row[2:])]
+    altered += [(*row[:3], generation + 1, kek_generation, wrapped), (*row[:4], kek_generation + 1, wrapped)]
+    before = keyring.tally.failures
+    for one in altered:
+        with pytest.raises(CannotOpen):
+            opener.open(*one)
+    assert keyring.tally.failures == before + len(altered)
+    with pytest.raises(CannotOpen):
+        keyring.subject_opener(PLACE.table, PLACE.column + 1).open(*row)
+
+
+def each_byte_flipped(value: bytes) -> list[bytes]:
+    """Return `value` with one bit of one byte altered, for every byte."""
+    return [value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :] for place in range(len(value))]

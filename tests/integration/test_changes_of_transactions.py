@@ -1,7 +1,9 @@
 """What changed since somebody last looked, where transactions of PostgreSQL run beside one another."""
 
 import asyncio
+import os
 import random
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +24,7 @@ from clarity.persistence.trail_guard import MIGRATING
 from clarity.security.keyring import Keyring
 from tests.builders import a_patient
 from tests.practice import Practice, sql_practice
-from tests.servers import PostgresDatabases, opened, postgres_files, postgres_programs
+from tests.servers import PostgresDatabases, PostgresServer, opened, postgres_files, postgres_programs
 
 TOUCH = "UPDATE patients SET version = version + 1 WHERE id = '{}' RETURNING version"
 MANY_SAVEPOINTS = (
@@ -76,6 +78,15 @@ class Ward:
 async def touch(connection: AsyncConnection, patient: Patient) -> int:
     """Write to a row and return its version."""
     return int((await connection.exec_driver_sql(TOUCH.format(patient.id))).scalar_one())
+
+
+async def shut_down(server: PostgresServer) -> None:
+    """Let a server end in good order."""
+    status = server.data / "postmaster.pid"
+    os.kill(int(status.read_text().partition("\n")[0]), signal.SIGINT)
+    async with asyncio.timeout(30):
+        while status.exists():
+            await asyncio.sleep(0.01)
 
 
 def address_of(options: EngineOptions) -> str:
@@ -284,7 +295,8 @@ async def test_every_version_that_was_committed_before_a_look_is_known_after_it(
 
 
 @pytest.mark.soak
-async def test_a_promoted_server_is_another_store(keyring: Keyring) -> None:
+@pytest.mark.parametrize("what", ["promoted", "crashed"])
+async def test_a_server_that_was_promoted_or_crashed_is_another_store(keyring: Keyring, what: str) -> None:
     with postgres_files({"wal_level": "replica", "restore_command": "false"}) as server:
         server.start()
         databases = PostgresDatabases(server.options, "file_copy")
@@ -292,9 +304,11 @@ async def test_a_promoted_server_is_another_store(keyring: Keyring) -> None:
         options = databases.application_of(await databases.create())
         async with opened(options) as database:
             horizon = await now(SqlChangeFeed(database, keyring))
-        # It takes itself for a copy that is brought up to date from an archive, in which nothing is left.
+        if what == "promoted":
+            await shut_down(server)
+            # It takes itself for a copy that is brought up to date from an archive, in which nothing is left.
+            (server.data / "recovery.signal").touch()
         server.kill()
-        (server.data / "recovery.signal").touch()
         server.start()
         async with opened(options) as database:
             feed = SqlChangeFeed(database, keyring)
