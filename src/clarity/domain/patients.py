@@ -289,10 +289,10 @@ class Patient:
 
         Names and date of birth stay: a record without them belongs to nobody.
         """
+        # Plain numbers: to ask a flag costs as much as all else that is done to show a record.
+        bits = int(shown)
         blank = {
-            name: default
-            for name, default in _DEFAULTS.items()
-            if FIELD_BITS[name] not in shown and getattr(self, name) != default
+            name: default for name, bit, default in _OPTIONAL if not bits & bit and getattr(self, name) != default
         }
         return replace(self, **blank) if blank else self
 
@@ -335,6 +335,7 @@ FIELD_BITS = {bit.name.lower(): bit for bit in PatientField if bit.name is not N
 _DEFAULTS = {
     item.name: item.default for item in fields(Patient) if item.name in FIELD_BITS and item.default is not MISSING
 }
+_OPTIONAL = tuple((name, int(FIELD_BITS[name]), default) for name, default in _DEFAULTS.items())
 ALL_FIELDS = ~PatientField(0)
 DEMOGRAPHICS = ALL_FIELDS & ~(
     PatientField.NOTES | PatientField.RACE | PatientField.ETHNICITY | PatientField.LEGAL_HOLD | PatientField.REMOVAL

@@ -389,4 +389,6 @@ def _untied(patient: Patient) -> Patient:
 
 
 def _as_shown(patient: Patient, shown: Shown) -> Patient:
-    return replace(patient.only(shown.fields), notice=shown.notice)
+    notice = shown.notice
+    seen, as_it_was = patient.only(shown.fields), notice is patient.notice
+    return seen if as_it_was else replace(seen, notice=notice)
