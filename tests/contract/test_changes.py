@@ -264,6 +264,7 @@ async def test_who_is_forgotten_is_told_of_however_it_was_done(
     assert sorted(await since(database_feed, horizon)) == sorted(
         [IndexGap(ada.id.bytes, 1, Absence.FORGOTTEN), IndexGap(bob.id.bytes, 1, Absence.UNOPENED)]
     )
+    assert await database_feed.tally() == (2, 2)
 
 
 async def test_who_looks_what_changed_cannot_write(database_practice: Practice, database: Database) -> None:

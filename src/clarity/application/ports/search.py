@@ -177,5 +177,5 @@ class ChangeFeed(Protocol):
         ...
 
     async def tally(self) -> tuple[int, int]:
-        """Return how many records there are that were not taken away, and the sum of their versions."""
+        """Return how many records there are, those neither deleted nor forgotten, and the sum of their versions."""
         ...
