@@ -27,7 +27,7 @@ class LyingSearch:
 
     patients: tuple[PatientId, ...]
 
-    def needs_snapshot(self, query: PatientQuery) -> bool:
+    def needs_snapshot(self, query: PatientQuery | SimilarQuery) -> bool:
         """Tell that an answer from memory needs none."""
         del query
         return False

@@ -12,6 +12,7 @@ from clarity.domain.names import HumanName, NameUse
 from clarity.domain.patients import Patient, PatientQuery
 from clarity.domain.records import Label
 from tests.builders import a_name, a_patient, a_practitioner, an_actor, the_operator
+from tests.canaries import plant
 from tests.practice import Practice
 
 PEOPLE = (
@@ -33,6 +34,7 @@ async def people(practice: Practice) -> list[Patient]:
 
 async def families(patients: PatientService, name: str, born: str = "", at_most: int = 20) -> list[str]:
     """Return the family names found, in order."""
+    plant(*name.split())
     query = SimilarQuery(name=name, born=PartialDate.parse(born) if born else None)
     page = await patients.similar(the_operator(), query, at_most=at_most)
     return [one.patient.name.family for one in page.items]

@@ -211,7 +211,7 @@ class PatientService:
         It has one page, of up to `MOST_ALIKE`.
         """
         size = page_size(at_most, most=MOST_ALIKE)
-        async with self.reading(snapshot=True) as work:
+        async with self.reading(snapshot=self.search_index.needs_snapshot(query)) as work:
             attempt = self._attempt(work, actor, Action.SEARCH, asked=query.normalised)
             scope = scope_of(actor, Action.SEARCH, at=attempt.at)
             found = await self.search_index.similar(work, scope, query, at_most=size)

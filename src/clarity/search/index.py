@@ -10,10 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from clarity.application.ports.search import Absence, Found, IndexChange, IndexEntry, IndexGap, Reach
+from clarity.application.ports.search import Absence, Found, FoundAlike, IndexChange, IndexEntry, IndexGap, Reach
+from clarity.domain.likeness import SimilarQuery
 from clarity.search.building import Builder
 from clarity.search.columns import Unreadable, key_of
 from clarity.search.finding import Finding, Judge
+from clarity.search.hearing import Hearing
+from clarity.search.likeness import HeardName
 from clarity.search.matching import Matcher
 from clarity.search.pacing import Pace
 from clarity.search.question import Question
@@ -80,12 +83,14 @@ class NameIndex:
         `judge` is asked for those whose label is in `reach.judged`, and for no more of them than the answer needs.
         """
         leaves = self._leaves
-        among = None if reach.among is None else [patient.bytes for patient in reach.among]
-        if among is None or len(among) < _MANY_IDS:
-            ids = None if among is None else Ids.of(among)
-        else:
-            ids = await asyncio.to_thread(Ids.of, among)  # sorts numbers, which others need not wait for
-        return await Finding(leaves, Matcher.of(question, reach, ids), judge).page(after, at_most)
+        matcher = Matcher.of(question, reach, await _among(reach))
+        return await Finding(leaves, matcher, judge).page(after, at_most)
+
+    async def similar(self, query: SimilarQuery, reach: Reach, *, at_most: int, judge: Judge) -> FoundAlike:
+        """Return those within `reach` whose names are most like what was heard, and how many are like it."""
+        leaves = self._leaves
+        matcher = Matcher.of(Question(), reach, await _among(reach))
+        return await Hearing(leaves, matcher, HeardName.of(query), judge, at_most).best()
 
     async def load(self, batches: AsyncIterator[Sequence[IndexChange]]) -> None:
         """Take in the records of `batches`, each once, in place of all that is here."""
@@ -180,3 +185,13 @@ class NameIndex:
         self._young, self._gone = {}, {}
         self._size = sum(map(len, leaves))
         self._versions = sum(int(leaf.segment.columns.version.sum(dtype=np.int64)) for leaf in leaves)
+
+
+async def _among(reach: Reach) -> Ids | None:
+    """Return the ids that `reach` is limited to, ready to be looked up; `None` if it is not."""
+    if reach.among is None:
+        return None
+    among = [patient.bytes for patient in reach.among]
+    if len(among) < _MANY_IDS:
+        return Ids.of(among)
+    return await asyncio.to_thread(Ids.of, among)  # sorts numbers, which others need not wait for

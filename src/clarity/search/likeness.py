@@ -13,11 +13,10 @@ All words are folded as `fold` does. What is compared is content and is neither 
 """
 
 import math
-from asyncio import sleep
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import islice
+from operator import mul
 from typing import Final, Self
 
 import jellyfish
@@ -119,15 +118,16 @@ class HeardName(Confidential):
     def _score_of(self, name: str) -> float:
         found = [self._likeness(word) for word in name.split()]
         best = [max(likenesses) for likenesses in zip(*found, strict=True)]
-        if not best or not all(best):
-            return 0.0
+        return self.weighed(best) if best and all(best) else 0.0
+
+    def weighed(self, best: Sequence[float]) -> float:
+        """Return the likeness of a name, given that of the best word for each that was heard."""
         share = 1.0
         if min(best) < _FRAGMENT:
             share = _FRAGMENT
             best = [one if one >= _FRAGMENT else one / _FRAGMENT for one in best]
         letters = [len(word.text) for word in self.words]
-        weighed = math.fsum(one * length for one, length in zip(best, letters, strict=True))
-        return share * weighed / sum(letters)
+        return share * math.fsum(map(mul, best, letters)) / sum(letters)
 
     def _likeness(self, word: str) -> tuple[float, ...]:
         known = self._known.get(word)
@@ -136,21 +136,6 @@ class HeardName(Confidential):
                 self._known.clear()
             known = self._known[word] = tuple(heard.likeness(word) for heard in self.words)
         return known
-
-
-async def alike_among(heard: HeardWord, words: Iterable[str]) -> dict[str, float]:
-    """Return those of many words that are alike, each with its likeness; between some and the next, others may run."""
-    found: dict[str, float] = {}
-    for some in _batches(words):
-        found |= heard.among(some)
-        await sleep(0)
-    return found
-
-
-def _batches(words: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(words)
-    while some := list(islice(rest, WORDS_AT_A_TIME)):
-        yield some
 
 
 def _is_spelt(word: str) -> bool:

@@ -8,6 +8,7 @@ from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from math import ceil
 from time import monotonic
@@ -32,6 +33,7 @@ IDLE_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 3.0
 """How long a search waits for an index that is not there yet."""
 
+_EVERYBODY = PatientQuery()
 _PAUSE_SECONDS = 1.0
 # A snapshot that lies further behind than this is written anew, so that a start after a crash stays short.
 _CHANGES_PER_SNAPSHOT = 10_000
@@ -142,9 +144,9 @@ class ResidentSearch:
         megabytes = self.memory_bytes / 1_000_000
         return f"{self.state}: {self.patients} patients, {megabytes:.1f} MB, {self.lag_seconds:.1f} s behind at most"
 
-    def needs_snapshot(self, query: PatientQuery) -> bool:
+    def needs_snapshot(self, query: PatientQuery | SimilarQuery) -> bool:
         """Tell that only what `streaming` answers has to be of one state with what is shown."""
-        return bool(query.terms)
+        return isinstance(query, PatientQuery) and bool(query.terms)
 
     async def find(
         self, work: Work, scope: Scope, query: PatientQuery, *, after: tuple[str, ...] | None, at_most: int
@@ -167,8 +169,11 @@ class ResidentSearch:
         return replace(found, unopened=await _unopened(work, scope, query, index)) if index.unopened else found
 
     async def similar(self, work: Work, scope: Scope, query: SimilarQuery, *, at_most: int) -> FoundAlike:
-        """Return the patients in `scope` whose names are most like what was heard."""
-        return await self._streaming.similar(work, scope, query, at_most=at_most)
+        """Return the patients in `scope` whose names are most like what was heard. Raises as `find` does."""
+        index = await self.fresh()
+        reach = await _reach(work, scope, _EVERYBODY)
+        found = await index.similar(query, reach, at_most=at_most, judge=partial(work.patients.admissible, scope))
+        return replace(found, unopened=await _unopened(work, scope, _EVERYBODY, index)) if index.unopened else found
 
     def score(self, query: SimilarQuery, patient: Patient) -> float:
         """Return from 0 to 1 how much a patient is like what was heard."""

@@ -27,7 +27,7 @@ class StreamingSearch:
 
     today: Callable[[], date]
 
-    def needs_snapshot(self, query: PatientQuery) -> bool:
+    def needs_snapshot(self, query: PatientQuery | SimilarQuery) -> bool:
         """Tell that what is compared and what is shown must be of one state."""
         del query
         return True

@@ -1,6 +1,5 @@
 """Names that were heard find the names that were meant, and few others."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from clarity.domain.errors import Invalid
 from clarity.domain.likeness import SimilarQuery
 from clarity.domain.names import HumanName, fold
 from clarity.domain.patients import PatientQuery
-from clarity.search.likeness import HeardName, HeardWord, alike_among
+from clarity.search.likeness import HeardName, HeardWord
 from tests.builders import TODAY
 
 MISHEARD = [
@@ -93,7 +92,6 @@ def test_likeness_is_between_none_and_the_same(heard: str, word: str) -> None:
 def test_many_words_are_compared_as_one_is(heard: str, others: list[str]) -> None:
     one_by_one = {word: found for word in others if (found := likeness(heard, word))}
     assert HeardWord.of(heard).among(others) == one_by_one
-    assert asyncio.run(alike_among(HeardWord.of(heard), iter(others))) == one_by_one
 
 
 @given(st.lists(words, min_size=1, max_size=3), st.lists(words, min_size=1, max_size=3), words)

@@ -50,8 +50,8 @@ class FoundAlike:
 class PatientSearch(Protocol):
     """Finding patients by what is sealed."""
 
-    def needs_snapshot(self, query: PatientQuery) -> bool:
-        """Tell whether `find` needs a unit of work in which all statements see the same state of the database."""
+    def needs_snapshot(self, query: PatientQuery | SimilarQuery) -> bool:
+        """Tell whether `find`, or `similar`, needs a unit of work in which all statements see the same state of the database."""
         ...
 
     async def find(
