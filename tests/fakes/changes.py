@@ -37,11 +37,15 @@ class MemoryChangeFeed:
     async def since(self, horizon: Horizon) -> Changes:
         rows = list(self._since(horizon))
         complete = len(rows) <= self.most_at_once
-        return Changes(self._place(), [_change_of(*row) for row in rows] if complete else [], complete=complete)
+        return Changes(
+            self._place(),
+            [change_of(stored, broken=broken) for stored, broken in rows] if complete else [],
+            complete=complete,
+        )
 
     @asynccontextmanager
     async def all_since(self, horizon: Horizon | None) -> AsyncIterator[ChangeStream]:
-        changes = [_change_of(*row) for row in self._since(horizon)]
+        changes = [change_of(stored, broken=broken) for stored, broken in self._since(horizon)]
 
         async def batches() -> AsyncIterator[Sequence[IndexChange]]:
             for first in range(0, len(changes), 100):
@@ -70,7 +74,8 @@ class MemoryChangeFeed:
         return {patient: (versions[-1], patient in tables.broken) for patient, versions in tables.patients.items()}
 
 
-def _change_of(stored: StoredVersion, broken: bool) -> IndexChange:
+def change_of(stored: StoredVersion, *, broken: bool = False) -> IndexChange:
+    """Return what an index holds of a patient, by what the domain says of one."""
     patient = stored.patient
     if stored.deleted:
         return IndexGap(patient.id.bytes, patient.version, Absence.DELETED)
