@@ -1,6 +1,6 @@
 """The 64 fragments of names that are looked for, chosen from the names by a rule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice, product
@@ -9,7 +9,7 @@ from string import ascii_lowercase, digits
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.people import FAMILY, GIVEN, SEED, People
+from benchmarks.people import FAMILY, GIVEN, SEED, People, Table
 from clarity.domain.names import fold
 
 LONGEST = 8
@@ -68,27 +68,29 @@ def fragments_among(people: People, seed: int = SEED) -> list[Fragment]:
 
 def _counts(pairs: npt.NDArray[np.int64]) -> dict[str, int]:
     """Return how many people have each fragment in one of their names, or would if they had other names."""
-    given, family = ([fold(name) for name in table.names] for table in (GIVEN, FAMILY))
-    texts = {
-        part: row for row, part in enumerate(dict.fromkeys(part for name in given + family for part in _parts(name)))
-    }
-    lack_given, lack_family = _lacking(texts, given), _lacking(texts, family)
-    without = ((lack_given @ pairs.astype(np.float64)) * lack_family).sum(axis=1)
-    return dict(zip(texts, (pairs.sum() - without.astype(np.int64)).tolist(), strict=True))
+    given, family = _holders(GIVEN), _holders(FAMILY)
+    of_given, of_family = pairs.sum(axis=1), pairs.sum(axis=0)
+    counts = {}
+    for text in given.keys() | family.keys():
+        rows, columns = given.get(text, []), family.get(text, [])
+        both = pairs[np.ix_(rows, columns)].sum() if rows and columns else 0
+        counts[text] = int(of_given[rows].sum() + of_family[columns].sum() - both)
+    return counts
+
+
+def _holders(table: Table) -> dict[str, list[int]]:
+    """Return for each fragment the places of the names that have it."""
+    holders: dict[str, list[int]] = {}
+    for place, name in enumerate(table.names):
+        for part in {*_parts(fold(name))}:
+            holders.setdefault(part, []).append(place)
+    return holders
 
 
 def _parts(name: str) -> Iterator[str]:
     for length, start in product(range(1, LONGEST + 1), range(len(name))):
         if start + length <= len(name) and " " not in (part := name[start : start + length]):
             yield part
-
-
-def _lacking(texts: dict[str, int], names: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return 1 for each text (rows) that a name (columns) does not have."""
-    lacking = np.ones((len(texts), len(names)))
-    for column, name in enumerate(names):
-        lacking[[texts[part] for part in _parts(name)], column] = 0
-    return lacking
 
 
 def _mistyped(texts: Iterator[str]) -> Iterator[str]:

@@ -123,13 +123,13 @@ async def _stored(connection: Connection, patients: frozenset[UUID]) -> Mapping[
         for row in await connection.fetch(f'TABLE "{table}"'):
             about = patients.intersection(value for value in row.values() if isinstance(value, UUID))
             for column, value in row.items():
-                for token in _tokens_of(column, value):
+                for token in tokens_of(column, value):
                     for patient in about:
                         found[patient][f"{table}.{column}"].add(f"{table}.{column}={token}".encode())
     return {patient: {place: frozenset(tokens) for place, tokens in kept.items()} for patient, kept in found.items()}
 
 
-def _tokens_of(column: str, value: object) -> Iterator[str]:
+def tokens_of(column: str, value: object) -> Iterator[str]:
     if column in _SEALED and isinstance(value, bytes):
         yield str(len(value))
         return

@@ -285,6 +285,9 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     job = json.load(sys.stdin)
+    # As the server does before it serves: what exists now is not looked through again and again.
+    gc.collect()
+    gc.freeze()
     # The watchdog sees every step of asyncio's own loop alone; a server runs on uvloop.
     loop = asyncio.new_event_loop if job["what"] == "hold" else uvloop.new_event_loop
     with asyncio.Runner(loop_factory=loop) as runner:
