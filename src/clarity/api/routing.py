@@ -24,15 +24,15 @@ from clarity.domain.errors import (
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 _ACCEPTED = {"POST": (JSON,), "PUT": (JSON,), "PATCH": (MERGE_PATCH, JSON)}
+UNAVAILABLE = (PoolExhausted(), TrailUnavailable(), Overloaded(2), TimedOut())
+"""Why any operation may be unavailable for a while; one that has more reasons names these too."""
+
 _ALWAYS = (
     Invalid("names.0.family", "must be a text"),
     Unauthenticated(),
     TooMany(60),
     CannotOpen(),
-    PoolExhausted(),
-    TrailUnavailable(),
-    Overloaded(2),
-    TimedOut(),
+    *UNAVAILABLE,
 )
 
 

@@ -25,14 +25,15 @@ from clarity.api.patients.shapes import (
     SimilarPageOut,
 )
 from clarity.api.problems import documented
-from clarity.api.routing import JSON, MERGE_PATCH, router_of
+from clarity.api.routing import JSON, MERGE_PATCH, UNAVAILABLE, router_of
 from clarity.api.wire import Json, page_of, renamed
 from clarity.application.patients import RepeatKey
-from clarity.domain.errors import Conflict, DuplicateMrn, Forbidden, NotFound, ReusedKey, StaleWrite, TooMany
+from clarity.domain.errors import Conflict, DuplicateMrn, Forbidden, NotFound, ReusedKey, StaleWrite, TooMany, WarmingUp
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient
 
 BODY = documented(HTTPException(413), HTTPException(415))
+SEARCHED = {**BODY, **documented(*UNAVAILABLE, WarmingUp(3))}
 ETAG: dict[str, Any] = {
     "headers": {"ETag": {"description": "The version, to name in `If-Match`.", "schema": {"type": "string"}}}
 }
@@ -77,7 +78,7 @@ async def list_patients(
     return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
 
 
-@router.post("/search", responses={**BODY, **documented(Forbidden(), TooMany(30))})
+@router.post("/search", responses={**SEARCHED, **documented(Forbidden(), TooMany(30))})
 async def search_patients(
     search: Json[PatientSearchIn], actor: CurrentActor, patients: Patients, today: Today
 ) -> PatientPageOut:
@@ -89,7 +90,7 @@ async def search_patients(
     return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
 
 
-@router.post("/similar", responses=BODY)
+@router.post("/similar", responses=SEARCHED)
 async def find_similar_patients(
     similar: Json[PatientSimilarIn], actor: CurrentActor, patients: Patients, today: Today
 ) -> SimilarPageOut:
