@@ -1006,13 +1006,6 @@ REMOVALS = (
         "integration/test_resident_search.py::test_nobody_finds_or_counts_whom_the_policy_keeps_from_them",
     ),
     Removal(
-        "Who needs a tie finds among those they are tied to",
-        "search/resident.py",
-        "tied = scope.right.exists and not scope.right.everybodys",
-        "tied = False",
-        "contract/test_search.py::test_a_search_finds_and_counts_only_what_the_caller_may_see",
-    ),
-    Removal(
         "A label covered freely needs no consent",
         "domain/access/decisions.py",
         "if cell is not None and not cell.needs_consent)\n\n",

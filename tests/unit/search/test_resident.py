@@ -191,14 +191,14 @@ class SlowFrames(SealedFrames):
     def __init__(self, path: Path, keyring: Keyring) -> None:
         super().__init__(path, keyring)
         self.begun = self.written = 0
-        self.let_go = threading.Event()
+        self.let_go = threading.Semaphore(0)
 
     def write(self, count: int, frames: Iterable[bytes]) -> bool:
         self.begun += 1
 
         def slowly() -> Iterator[bytes]:
             yield from frames
-            self.let_go.wait(SOON)
+            self.let_go.acquire(timeout=SOON)
 
         done = super().write(count, slowly())
         self.written += 1
@@ -483,7 +483,10 @@ async def test_nobody_who_was_forgotten_while_a_snapshot_was_written_is_in_it(
         await until(lambda: frames.begun == 1)
         feed.log.append(IndexGap(feed.log[2].id, 1, Absence.FORGOTTEN))
         await found(search)
-        frames.let_go.set()
+        frames.let_go.release()
+        await until(lambda: frames.begun == 2)
+        assert not disk.has_it()
+        frames.let_go.release()
         await until(lambda: frames.written == 2)
         loaded = await Snapshot(frames).load()
         assert loaded is not None
