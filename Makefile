@@ -57,6 +57,10 @@ soak: $(STAMPS)/dev ## Put a practice under load and faults for five minutes, an
 	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: fresh
+fresh: $(STAMPS)/dev ## Search for each of 10,000 changes that other processes commit, on each database.
+	$(BIN)/python -m tests.soak.freshness $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(STAMPS)/dev ## Look for what nobody thought of, for five minutes: requests, and bytes to be read.
 	$(BIN)/python -m tests.fuzz $(ARGS)
