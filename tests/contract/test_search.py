@@ -204,6 +204,15 @@ async def test_a_search_leaves_one_event_that_names_whom_it_showed_and_not_what_
     assert (await practice.events())[-1].query_mac == event.query_mac
 
 
+async def test_the_trail_does_not_keep_the_order_of_names(practice: Practice, patients: PatientService) -> None:
+    named = [
+        await practice.stored(a_patient(name=a_name(family))) for family in ("Zuse", "Hopper", "Lamarr", "Babbage")
+    ]
+    page = await patients.search(an_actor(Role.FRONT_DESK), PatientQuery())
+    assert [patient.id for patient in page.items] == [named[place].id for place in (3, 1, 2, 0)]
+    assert (await practice.events())[-1].ids == tuple(patient.id for patient in named)
+
+
 async def test_status_and_practitioner_narrow_a_search(practice: Practice, patients: PatientService) -> None:
     anna = await practice.employed(a_practitioner())
     ada = await practice.stored(a_patient(care_team=frozenset({anna.id})))

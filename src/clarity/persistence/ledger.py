@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from operator import attrgetter
 from uuid import UUID
 
 from clarity.application.ports import NewId
@@ -68,8 +69,18 @@ class Ledger:
             _event_of(one, EventId(new_id()))
             for attempt in self.attempts
             for part in attempt.parts()
-            for one in _named(part)
+            for one in _named(_unordered(part))
         ]
+
+
+def _unordered(attempt: Attempt) -> Attempt:
+    """Return an attempt with its records in the order of their ids.
+
+    A page is in order of names. Of everybody's pages, that order would be an alphabet without a key.
+    """
+    if len(attempt.ids) < 2:
+        return attempt
+    return replace(attempt, ids=tuple(sorted(attempt.ids, key=attrgetter("bytes"))))
 
 
 def _named(attempt: Attempt) -> Iterator[Attempt]:
