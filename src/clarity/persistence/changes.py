@@ -209,7 +209,7 @@ _FILE_STREAM = _sql(
 
 
 class SqliteStamps:
-    """The counts of changes. Who counts writes, and one does at a time, so that what is below was committed before."""
+    """The counts of changes. One writes at a time, so that what has a lower count was committed before."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         """Ask over `connection`."""
