@@ -122,7 +122,7 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
         address = re.search(r"http://127\.0\.0\.1:\d+", read_until(process.stderr, "Serving on"))
         assert address
         with urllib.request.urlopen(f"{address[0]}/ready", timeout=_SECONDS) as answer:
-            assert json.load(answer)["status"] == "ready"
+            ready = json.load(answer)
             assert "Server" not in answer.headers
         core = resource.prlimit(process.pid, resource.RLIMIT_CORE)
         taken = practice.run("serve", "--port", address[0].rpartition(":")[2])
@@ -132,6 +132,8 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
         _, log = process.communicate(timeout=_SECONDS)
     assert core == (0, 0)
     assert process.returncode == Status.OK
+    assert (ready["status"], ready["checks"]["search"]) == ("ready", True)
+    assert re.fullmatch(r"serving: \d+ patients, .* s behind at most", ready["reasons"]["search"])
     assert "route=/ready status=200" in log
     assert "Traceback" not in log
     [snapshot] = practice.folder.rglob("search.snapshot")
