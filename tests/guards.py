@@ -360,14 +360,14 @@ REMOVALS = (
         "search/hearing.py",
         "slots = self.matcher.meeting(leaf, np.concatenate([rows, young]))",
         "slots = np.concatenate([rows, young])",
-        "unit/search/test_hearing.py::test_whatever_changed_the_index_finds_who_is_alike",
+        "unit/search/test_hearing.py::test_whoever_is_out_of_reach_is_like_nobody_and_whoever_is_in_doubt_is_judged",
     ),
     Removal(
         "In the index, whoever is in doubt is judged before they are counted",
         "search/hearing.py",
         "if self.matcher.doubtful is not None and self.matcher.doubtful[columns.flags[row]]:",
         "if False:",
-        "unit/search/test_hearing.py::test_whatever_changed_the_index_finds_who_is_alike",
+        "unit/search/test_hearing.py::test_whoever_is_out_of_reach_is_like_nobody_and_whoever_is_in_doubt_is_judged",
     ),
     Removal(
         "Who does not match as they are opened is neither shown nor named",

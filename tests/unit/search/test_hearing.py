@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
@@ -35,6 +36,7 @@ HEARD = (
     "straus",
     "x" * 70,
 )
+SMITH = HumanName(family="Smith", given=("Ann",))
 queries = st.builds(
     lambda name, born: SimilarQuery(name=name, born=PartialDate.parse(born) if born else None),
     st.sampled_from(HEARD),
@@ -82,6 +84,31 @@ async def _compared(data: st.DataObject) -> None:
             expected, count = scanned(clinic.people.values(), query, reach, allowed, at_most)
             found = await clinic.index.similar(query, reach, at_most=at_most, judge=judge)
             assert found == FoundAlike(patients=tuple(expected), count=count, exact=True)
+
+
+async def test_whoever_is_out_of_reach_is_like_nobody_and_whoever_is_in_doubt_is_judged() -> None:
+    index, chance = NameIndex(), Random(7)
+    one, other, doubtful, hidden = (
+        Person(card=replace(a_card(chance), names=(SMITH,)), status=PatientStatus.ACTIVE, label=label, version=1)
+        for label in (Label.NORMAL, Label.NORMAL, Label.RESTRICTED, Label.PSYCHOTHERAPY)
+    )
+    await index.load(batched([person.entry for person in (one, other, doubtful, hidden)]))
+    allowed = {doubtful.card.id}
+
+    async def judge(asked: Collection[PatientId]) -> Collection[PatientId]:
+        assert list(asked) == [doubtful.card.id]
+        return allowed & set(asked)
+
+    async def found(among: frozenset[PatientId] | None) -> set[PatientId]:
+        reach = Reach(frozenset({Label.NORMAL}), frozenset({Label.RESTRICTED}), among)
+        page = await index.similar(SimilarQuery(name="smyth"), reach, at_most=50, judge=judge)
+        assert page.count == len(page.patients)
+        return set(page.patients)
+
+    assert await found(None) == {one.card.id, other.card.id, doubtful.card.id}
+    assert await found(frozenset({one.card.id, doubtful.card.id, hidden.card.id})) == {one.card.id, doubtful.card.id}
+    allowed.clear()
+    assert await found(None) == {one.card.id, other.card.id}
 
 
 async def test_of_more_than_are_counted_the_best_are_still_found() -> None:
