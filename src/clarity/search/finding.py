@@ -49,6 +49,7 @@ class Finding:
     leaves: Sequence[Leaf]
     matcher: Matcher
     judge: Judge
+    counted_exactly: int = COUNTED_EXACTLY
     _pace: Pace = field(default_factory=Pace)
     _parts: dict[int, _Parts] = field(default_factory=dict)
     _judged: dict[_Place, bool] = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Finding:
         """Return the page behind the sort key `after`, and the count of all."""
         sort = self.matcher.question.sort
         matches = await self._counted()
-        is_exact = len(matches) <= COUNTED_EXACTLY
+        is_exact = len(matches) <= self.counted_exactly
         if sort is PatientSort.NAME:
             places = await self._by_name(after, at_most + 1)
         elif is_exact:
@@ -69,14 +70,14 @@ class Finding:
         return Found(
             patients=tuple(_patient(columns.id_of(row)) for columns, row in rows),
             keys=tuple(columns.sort_key(row, sort) for columns, row in rows),
-            count=min(len(matches), COUNTED_EXACTLY),
+            count=min(len(matches), self.counted_exactly),
             exact=is_exact,
             more=len(places) > at_most,
         )
 
     async def _counted(self) -> list[_Place]:
         """Return who matches, in no certain order: all, or one more than are counted exactly."""
-        most = COUNTED_EXACTLY + 1
+        most = self.counted_exactly + 1
         found: list[_Place] = []
         doubtful: list[_Place] = []
         async for leaf, part in self._walk():

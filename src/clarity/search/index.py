@@ -10,7 +10,16 @@ from typing import Final
 
 import numpy as np
 
-from clarity.application.ports.search import Absence, Found, FoundAlike, IndexChange, IndexEntry, IndexGap, Reach
+from clarity.application.ports.search import (
+    COUNTED_EXACTLY,
+    Absence,
+    Found,
+    FoundAlike,
+    IndexChange,
+    IndexEntry,
+    IndexGap,
+    Reach,
+)
 from clarity.domain.likeness import SimilarQuery
 from clarity.search.building import Builder
 from clarity.search.columns import Unreadable, key_of
@@ -40,9 +49,15 @@ class NameIndex:
     `apply` and `load` may run while searches do, and wait for each other.
     """
 
-    def __init__(self, *, segment_rows: int = SEGMENT_ROWS, leaf_changes: int = LEAF_CHANGES) -> None:
+    def __init__(
+        self,
+        *,
+        segment_rows: int = SEGMENT_ROWS,
+        leaf_changes: int = LEAF_CHANGES,
+        counted_exactly: int = COUNTED_EXACTLY,
+    ) -> None:
         """Hold nobody. The sizes are there for tests, which have not got a million patients."""
-        self._segment_rows, self._leaf_changes = segment_rows, leaf_changes
+        self._segment_rows, self._leaf_changes, self._counted_exactly = segment_rows, leaf_changes, counted_exactly
         self._leaves: tuple[Leaf, ...] = ()
         self._young: dict[bytes, bytes] = {}
         """The key of everybody who is in a leaf but not in its segment, by id."""
@@ -84,7 +99,7 @@ class NameIndex:
         """
         leaves = self._leaves
         matcher = Matcher.of(question, reach, await _among(reach))
-        return await Finding(leaves, matcher, judge).page(after, at_most)
+        return await Finding(leaves, matcher, judge, self._counted_exactly).page(after, at_most)
 
     async def similar(self, query: SimilarQuery, reach: Reach, *, at_most: int, judge: Judge) -> FoundAlike:
         """Return those within `reach` whose names are most like what was heard, and how many are like it."""
