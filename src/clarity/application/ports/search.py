@@ -51,7 +51,7 @@ class PatientSearch(Protocol):
     """Finding patients by what is sealed."""
 
     def needs_snapshot(self, query: PatientQuery | SimilarQuery) -> bool:
-        """Tell whether `find`, or `similar`, needs a unit of work whose statements all see one state of the database."""
+        """Tell whether a search needs a unit of work whose statements all see one state of the database."""
         ...
 
     async def find(
