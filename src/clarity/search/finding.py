@@ -176,6 +176,8 @@ class Finding:
             if len(slots) <= _FEW_ROWS:
                 return matcher.having(place, slots)
         parts = [part async for part in self._of(leaf)]
+        if matcher.question.descending:
+            parts.reverse()  # they came from the end
         found = np.concatenate(parts) if parts else NO_ROWS
         values = place.values(matcher.question.sort, found)
         return found[(values >= bounds[0]) & (values <= bounds[1])]
