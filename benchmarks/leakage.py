@@ -8,7 +8,8 @@ same attack is made on two stores of the same patients:
 - a store with an index of trigrams as people build it: for each patient the set of the HMACs of the trigrams of their
   name. `token_index_names_read` is the share of patients whose whole name the thief states, and rightly;
 - our database, after searches too: of every row of every table that names a patient, the value of every column is a
-  token, with the name of the column. Of ciphertext it is the length, of instants also the minute and the day.
+  token, with the name of the column. Of ciphertext it is the length, of instants also the minute and the day; of the
+  events of the trail, which everybody can decode, also each of their fields, the HMAC of what was asked among them.
   `names_read` is the same share, the greatest of attacks on all columns together and on each alone.
 
 The attack is not blind: what it reads of the first store, in the same run, shows it. Exits with 1 if it reads a name of
@@ -24,6 +25,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from secrets import token_bytes
@@ -38,10 +40,12 @@ from benchmarks.fragments import fragments_among
 from benchmarks.loading import Practice, Writer, copy_rows
 from benchmarks.people import FAMILY, GIVEN, SEED, People
 from benchmarks.thief import CERTAIN, Distribution, Name, Thief, trigrams_of
+from clarity.audit.encoding import decode
 from clarity.bootstrap import running
 from clarity.domain.ids import PatientId
 from clarity.domain.names import fold
 from clarity.domain.patients import PatientQuery
+from clarity.persistence.audit import AuditEventRow
 from clarity.persistence.trail_guard import MIGRATING
 from clarity.upkeep import make_keys
 from tests.servers import PostgresDatabases, postgres_server
@@ -111,7 +115,8 @@ async def _fill(connection: Connection, writer: Writer, people: People, ids: Seq
 async def _search(practice: Practice, people: People, seed: int) -> None:
     """Let the trail have what searches leave in it."""
     async with running(practice.settings) as services:
-        for fragment in fragments_among(people, seed):
+        # Twice, so that what was asked again is seen to have been.
+        for fragment in fragments_among(people, seed) * 2:
             await services.patients.search(desk(), PatientQuery(name=fragment.text), at_most=PAGE)
 
 
@@ -122,7 +127,12 @@ async def _stored(connection: Connection, patients: frozenset[UUID]) -> Mapping[
     for (table,) in tables:
         for row in await connection.fetch(f'TABLE "{table}"'):
             about = patients.intersection(value for value in row.values() if isinstance(value, UUID))
-            for column, value in row.items():
+            columns = dict(row.items())
+            if table == AuditEventRow.__tablename__:
+                event = decode(columns.pop("encoded"))
+                about |= patients.intersection(event.ids)
+                columns |= {item.name: getattr(event, item.name) for item in fields(event) if item.name != "ids"}
+            for column, value in columns.items():
                 for token in tokens_of(column, value):
                     for patient in about:
                         found[patient][f"{table}.{column}"].add(f"{table}.{column}={token}".encode())

@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -105,6 +106,11 @@ class SealedTable(Generic[Entity]):
         """The statement that fetches records with what the policy must know and the key to open them."""
         self.one = self.of_id(self.fetched)
         """The same for the record with the parameter `id`; built once, as it runs with most requests."""
+        self.some = {
+            "postgresql": self.fetched.where(rows.id == any_(bindparam("ids", type_=ARRAY(Uuid16)))),
+            "sqlite": self.fetched.where(rows.id.in_(bindparam("ids", expanding=True))),
+        }
+        """The same for the records among `ids`, by dialect; built once, as it runs with every search."""
         self._seen: UUID | None = None
 
     def of_id(self, fetched: Select[Any]) -> Select[Any]:
