@@ -222,9 +222,16 @@ class Clinic:
         )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_whatever_changed_the_index_finds_what_a_scan_finds(data: st.DataObject) -> None:
+    asyncio.run(_compared(data))
+
+
+@pytest.mark.soak
+@settings(max_examples=3_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_whatever_changed_for_long_the_index_finds_what_a_scan_finds(data: st.DataObject) -> None:
     asyncio.run(_compared(data))
 
 
