@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from clarity.application.ports import PatientSearch
 from clarity.domain.access import Action, Actor, Role, scope_of
+from clarity.domain.errors import Unavailable
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient, PatientQuery
 from clarity.domain.records import Label
@@ -25,6 +27,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import NOW, TODAY, a_consent, a_name, a_patient, a_practitioner, an_actor, the_operator
 from tests.canaries import hits
 from tests.practice import Practice, sql_practice
+from tests.proxies import proxied
 from tests.searching import resident_search
 from tests.servers import opened, tampering
 from tests.soak.freshness import interleaved
@@ -144,6 +147,30 @@ async def test_a_database_that_was_put_back_is_noticed_by_the_next_server(
         assert (await search.fresh()).size == 1
         await practice.stored(a_patient(name=a_name("Noether")))
         assert (await search.fresh()).size == 2
+
+
+@pytest.mark.parametrize("fault", ["reset", "half_close", pytest.param("blackhole", marks=pytest.mark.soak)])
+async def test_searches_go_on_when_the_network_to_the_database_is_back(
+    postgresql_options: EngineOptions, keyring: Keyring, fault: str
+) -> None:
+    async with (
+        asyncio.timeout(30),
+        opened(postgresql_options) as direct,
+        sql_practice(direct, keyring) as there,
+        proxied(postgresql_options) as proxy,
+        opened(replace(proxy.options, statement_timeout_ms=200, connect_timeout_seconds=0.5)) as database,
+        sql_practice(database, keyring) as here,
+        resident_search(here, keyring) as search,
+    ):
+        await there.stored(a_patient(name=a_name("Lovelace")))
+        assert (await seen(here, search, the_operator(), EVERYBODY))[1] == 1
+        getattr(proxy, fault)()
+        if fault == "blackhole":
+            with pytest.raises(Unavailable):
+                await seen(here, search, the_operator(), EVERYBODY)
+        proxy.heal()
+        await there.stored(a_patient(name=a_name("Hopper")))
+        assert (await seen(here, search, the_operator(), EVERYBODY))[1] == 2
 
 
 def _size_in(frames: SealedFrames) -> int:

@@ -16,9 +16,9 @@ from typing import Final, Self
 from uuid import UUID
 
 from clarity.application.ports import Found, FoundAlike, PatientFilter, PatientSearch, Work
-from clarity.application.ports.search import Absence, ChangeFeed, Horizon, IndexChange, IndexGap, Reach
+from clarity.application.ports.search import Absence, ChangeFeed, Changes, Horizon, IndexChange, IndexGap, Reach
 from clarity.domain.access import Scope
-from clarity.domain.errors import HorizonLost, WarmingUp
+from clarity.domain.errors import HorizonLost, TimedOut, WarmingUp
 from clarity.domain.ids import PatientId
 from clarity.domain.likeness import SimilarQuery
 from clarity.domain.patients import Patient, PatientQuery
@@ -35,6 +35,8 @@ PATIENCE_SECONDS: Final = 3.0
 
 _EVERYBODY = PatientQuery()
 _PAUSE_SECONDS = 1.0
+# It takes a millisecond or two, and all searches wait for it together: on a connection that is silent, in vain.
+_LONGEST_LOOK_SECONDS = 5.0
 # A snapshot that lies further behind than this is written anew, so that a start after a crash stays short.
 _CHANGES_PER_SNAPSHOT = 10_000
 _LONGEST_SAVE_SECONDS = 60.0
@@ -323,7 +325,7 @@ class ResidentSearch:
 
     async def _advance(self, index: NameIndex, horizon: Horizon) -> Horizon:
         """Take in what changed since `horizon`, and return the horizon behind that."""
-        changes = await self._feed.since(horizon)
+        changes = await self._changes_since(horizon)
         if changes.complete:
             await self._take_in(index, changes.changed)
             return changes.horizon
@@ -331,6 +333,13 @@ class ResidentSearch:
             async for batch in stream.batches:
                 await self._take_in(index, batch)
             return stream.horizon
+
+    async def _changes_since(self, horizon: Horizon) -> Changes:
+        try:
+            async with asyncio.timeout(_LONGEST_LOOK_SECONDS):
+                return await self._feed.since(horizon)
+        except TimeoutError:
+            raise TimedOut from None
 
     async def _take_in(self, index: NameIndex, changes: Sequence[IndexChange]) -> None:
         if not changes:

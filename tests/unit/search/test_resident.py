@@ -22,7 +22,7 @@ from clarity.application.ports.search import (
     IndexGap,
 )
 from clarity.domain.access import Action, Role, scope_of
-from clarity.domain.errors import HorizonLost, TrailUnavailable, Unavailable, WarmingUp
+from clarity.domain.errors import HorizonLost, TimedOut, TrailUnavailable, Unavailable, WarmingUp
 from clarity.domain.patients import PatientQuery, PatientStatus
 from clarity.domain.people import Gender
 from clarity.domain.records import Label
@@ -341,6 +341,19 @@ async def test_without_the_database_searches_fail_and_go_on_when_it_is_back(
         feed.log.append(an_entry("curie"))
         feed.away = False
         assert (await found(search)).count == 4
+
+
+async def test_a_connection_that_is_silent_keeps_searches_no_longer_than_it_may(
+    resident: Begin, feed: ScriptedFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clarity.search.resident._LONGEST_LOOK_SECONDS", 0.01)
+    async with resident().running() as index:
+        await found(index)
+        feed.let_go.clear()
+        with pytest.raises(TimedOut):
+            await found(index)
+        feed.let_go.set()
+        assert (await found(index)).count == 3
 
 
 async def test_an_idle_index_is_brought_up_to_date_by_itself(resident: Begin, feed: ScriptedFeed) -> None:
