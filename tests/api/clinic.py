@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import Any
@@ -53,7 +53,6 @@ from tests.builders import NOW, TODAY, a_practitioner, new_id
 from tests.canaries import plant_content, saw
 from tests.fakes.accounts import ADDRESS, PASSWORD, FrontDoor
 from tests.practice import Practice
-from tests.searching import resident_search
 
 MOST_BYTES = 64 * 1024
 WHOLE: dict[str, Any] = {
@@ -288,16 +287,16 @@ async def opened_clinic(
     keyring: Keyring,
     *,
     second_factor_required: bool = False,
-    resident: bool = False,
+    search: AbstractAsyncContextManager[PatientSearch] | None = None,
     **options: Any,
 ) -> AsyncIterator[Clinic]:
-    """Start the API over a practice, with such options; with the `resident` search of a server, or one for tests."""
+    """Start the API over a practice, with such options; with this `search`, or one that needs no index."""
     door = FrontDoor(practice.begin, practice.reading, second_factor_required=second_factor_required)
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
-        async with resident_search(practice, keyring) if resident else _streaming_search() as search:
-            yield services(practice.begin, practice.reading, door, keyring, search, now=practice.clock)
+        async with search or _streaming_search() as opened:
+            yield services(practice.begin, practice.reading, door, keyring, opened, now=practice.clock)
 
     app = create_app(open_services, ApiOptions(today=lambda: TODAY, max_body_bytes=MOST_BYTES, **options))
     clinic = Clinic(practice, door, app)

@@ -15,6 +15,7 @@ from tests.api.clinic import WHOLE, Chart, Clinic, opened_clinic
 from tests.api.house import House, furnished
 from tests.builders import a_patient, new_id
 from tests.practice import Practice, memory_practice, sql_practice
+from tests.searching import resident_search
 
 
 @pytest.fixture
@@ -55,5 +56,8 @@ async def charted(clinic: Clinic, patient: Patient) -> Chart:
 @pytest.fixture
 async def house(database: Database, keyring: Keyring) -> AsyncIterator[House]:
     """Return a practice on each database, with somebody in each role and patients in every relation to them."""
-    async with sql_practice(database, keyring) as practice, opened_clinic(practice, keyring, resident=True) as clinic:
+    async with (
+        sql_practice(database, keyring) as practice,
+        opened_clinic(practice, keyring, search=resident_search(practice, keyring)) as clinic,
+    ):
         yield await furnished(clinic)
