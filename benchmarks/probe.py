@@ -10,6 +10,7 @@ answered and how much memory it adds; `compare`, both sides' answers; `hold`, ho
 import asyncio
 import gc
 import json
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -284,6 +285,7 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    logging.getLogger("clarity").setLevel(logging.ERROR)  # that statements are slow is what is looked at here
     job = json.load(sys.stdin)
     # As the server does before it serves: what exists now is not looked through again and again.
     gc.collect()
