@@ -25,7 +25,7 @@ from tests.servers import PostgresDatabases, migrated_file, opened, postgres_dat
 
 # Each of these takes seconds, and does on both databases what nothing but the other layers' tests could tell apart. The
 # suite runs the rest of them; `make soak` runs these too.
-_FOR_SOAK = {
+_FOR_SOAK: dict[str, str | tuple[str, ...]] = {
     "test_everything_is_imported_once_found_again_and_nowhere_in_the_clear": "postgresql",
     "test_an_import_killed_in_the_middle_is_completed_by_the_next": "postgresql",
     "test_every_role_gets_what_was_decided_of_every_patient_and_no_more": "sqlite",
@@ -36,7 +36,8 @@ _FOR_SOAK = {
     "test_importing_the_files_again_changes_nothing": "sqlite-synthea",
     "test_everything_in_the_files_is_in_the_practice": "memory-synthea",
     "test_merging_and_unmerging_restores_both_field_by_field": "sqlite",
-    "test_every_fragment_finds_whom_a_plain_scan_finds": "sqlite",
+    "test_every_fragment_finds_whom_a_plain_scan_finds": ("sqlite", "postgresql-resident"),
+    "test_each_search_sees_what_another_process_has_committed_before": "sqlite",
     "test_the_published_data_is_valid_as_a_whole": "synthea",
 }
 
