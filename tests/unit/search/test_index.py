@@ -229,7 +229,7 @@ def test_whatever_changed_the_index_finds_what_a_scan_finds(data: st.DataObject)
 
 
 @pytest.mark.soak
-@settings(max_examples=3_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_whatever_changed_for_long_the_index_finds_what_a_scan_finds(data: st.DataObject) -> None:
     asyncio.run(_compared(data))
