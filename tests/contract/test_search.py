@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
+from clarity.application.index_runs import IndexRuns
 from clarity.application.patients import PatientService
 from clarity.application.ports import PatientSearch
-from clarity.domain.access import Action, Role
+from clarity.domain.access import INDEXER, Action, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.errors import Forbidden, Invalid, TooMany
 from clarity.domain.identifiers import Identifier, IdentifierKind
 from clarity.domain.names import HumanName, NameUse, fold
 from clarity.domain.patients import Patient, PatientQuery, PatientSort, PatientStatus
 from clarity.domain.people import BirthSex, Gender
-from clarity.domain.records import Label
+from clarity.domain.records import Label, Resource
 from clarity.search.streaming import StreamingSearch
 from clarity.security.keyring import Keyring
-from tests.builders import NOW, TODAY, a_name, a_patient, a_practitioner, an_actor, the_operator
+from tests.builders import NOW, TODAY, a_name, a_patient, a_practitioner, an_actor, new_id, the_operator
 from tests.practice import Practice
 from tests.searching import resident_search
 
@@ -211,6 +212,18 @@ async def test_the_trail_does_not_keep_the_order_of_names(practice: Practice, pa
     page = await patients.search(an_actor(Role.FRONT_DESK), PatientQuery())
     assert [patient.id for patient in page.items] == [named[place].id for place in (3, 1, 2, 0)]
     assert (await practice.events())[-1].ids == tuple(patient.id for patient in named)
+
+
+async def test_filling_an_index_leaves_one_event_of_the_indexer_with_a_count(practice: Practice) -> None:
+    await IndexRuns(practice.reading, lambda: NOW, new_id)(7)
+    [event] = await practice.events()
+    assert (event.actor, event.role, event.action, event.resource) == (
+        INDEXER,
+        Role.SYSTEM,
+        Action.REFRESH,
+        Resource.PATIENT,
+    )
+    assert (event.ids, event.ids_count, event.outcome) == ((), 7, Outcome.SUCCEEDED)
 
 
 async def test_status_and_practitioner_narrow_a_search(practice: Practice, patients: PatientService) -> None:
