@@ -1057,7 +1057,7 @@ REMOVALS = (
     Removal(
         "An index that the trail does not know of answers nobody",
         "search/resident.py",
-        "        await self._record_run(index.size)\n",
+        "        await self._recorded(index.size)\n",
         "",
         "unit/search/test_resident.py::test_an_index_that_the_trail_does_not_know_of_answers_nobody",
     ),

@@ -249,7 +249,7 @@ class ResidentSearch:
         began = monotonic()
         loaded = await self._loaded()
         index, horizon = loaded or await self._built()
-        await self._record_run(index.size)
+        await self._recorded(index.size)
         self._index, self._horizon, self._fresh_at = index, horizon, monotonic()
         self.state, self._has_served = IndexState.SERVING, True
         self._serving.set()
@@ -257,6 +257,15 @@ class ResidentSearch:
         _log.info("the search index is %s: %d patients in %.1f s", how, index.size, monotonic() - began)
         if not loaded:
             self._unsaved = _CHANGES_PER_SNAPSHOT
+
+    async def _recorded(self, count: int) -> None:
+        """Return once the trail says that so many records were taken in; nobody is answered before."""
+        while True:
+            try:
+                return await self._record_run(count)
+            except Exception as exc:
+                _log.error("the search index waits for the trail: %s", type(exc).__name__)
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _built(self) -> tuple[NameIndex, Horizon]:
         self.state = IndexState.REBUILDING if self._has_served else IndexState.BUILDING

@@ -286,11 +286,18 @@ async def test_while_there_is_no_index_there_is_no_answer_and_never_a_part_of_on
         assert re.fullmatch(r"serving: 3 patients, \d\.\d MB, 0\.\d s behind at most", search.note)
 
 
-async def test_an_index_that_the_trail_does_not_know_of_answers_nobody(resident: Begin, runs: Runs) -> None:
+async def test_an_index_that_the_trail_does_not_know_of_answers_nobody(
+    resident: Begin, feed: ScriptedFeed, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clarity.search.resident._PAUSE_SECONDS", 0.01)
     runs.refusing = True
     async with resident(patience=0.05).running() as search:
         with pytest.raises(WarmingUp):
             await found(search)
+        runs.refusing = False
+        await until(lambda: not search.trouble)
+        assert (await found(search)).count == 3
+    assert (runs.counts, feed.streamed) == ([3], 1)
 
 
 async def test_another_database_is_noticed_and_the_index_built_anew_while_it_serves(
