@@ -291,9 +291,7 @@ class Patient:
         """
         # Plain numbers: to ask a flag costs as much as all else that is done to show a record.
         bits = int(shown)
-        blank = {
-            name: default for name, bit, default in _OPTIONAL if not bits & bit and getattr(self, name) != default
-        }
+        blank = {name: default for name, bit, default in _OPTIONAL if not bits & bit and getattr(self, name) != default}
         return replace(self, **blank) if blank else self
 
     def with_hidden_of(self, original: Self, shown: PatientField) -> Self:
