@@ -72,16 +72,19 @@ class Timed:
     question: Question
     ours: list[float] = field(default_factory=list)
     peer: list[float] = field(default_factory=list)
+    replanned: list[float] = field(default_factory=list)
+    """The peer's too, where it plans each query anew for the very fragment."""
     same: bool = True
     """Whether both gave the same page."""
 
 
 @dataclass(slots=True)
 class Sides:
-    """Ours with everything on, and the peer if there is one."""
+    """Ours with everything on, and the peer if there is one, twice: once it is `replanning` each query."""
 
     services: Services
     peer: Peer | None
+    replanning: Peer | None
     today: date
 
     async def ours(self, question: Question) -> Page[Patient]:
@@ -93,6 +96,11 @@ class Sides:
         assert self.peer is not None
         return await self.peer.search(question.fragment.words, question.born(self.today))
 
+    async def replanned(self, question: Question) -> list[PlainPatient]:
+        """Search in plain by a plan that is made for this fragment."""
+        assert self.replanning is not None
+        return await self.replanning.search(question.fragment.words, question.born(self.today))
+
     async def compare(self, asked: Sequence[Question], rounds: int) -> list[Timed]:
         """Ask each question once to warm up and to compare the pages, then `rounds` times, both sides in turns."""
         timed = [Timed(question) for question in asked]
@@ -100,6 +108,7 @@ class Sides:
             page = await self.ours(entry.question)
             if self.peer is not None:
                 plain = await self.theirs(entry.question)
+                await self.replanned(entry.question)
                 entry.same = [patient.id for patient in page.items] == [patient.id for patient in plain]
         for number in range(rounds):
             for position, entry in enumerate(timed):
@@ -108,6 +117,7 @@ class Sides:
                     entry.ours.append(await _milliseconds(self.ours, entry.question))
                 if self.peer is not None:
                     entry.peer.append(await _milliseconds(self.theirs, entry.question))
+                    entry.replanned.append(await _milliseconds(self.replanned, entry.question))
                 if not first_ours:
                     entry.ours.append(await _milliseconds(self.ours, entry.question))
         return timed
@@ -120,11 +130,12 @@ async def _milliseconds(search: Callable[[Question], Awaitable[Any]], question: 
 
 
 async def sides(stack: AsyncExitStack, services: Services, practice: Practice, today: date) -> Sides:
-    """Return both sides; the peer's connection is closed with `stack`."""
+    """Return both sides; the peer's connections are closed with `stack`."""
     if not practice.peer_url:
-        return Sides(services, None, today)
-    connection = await stack.enter_async_context(connected(practice.peer_url))
-    return Sides(services, await Peer.prepared(connection), today)
+        return Sides(services, None, None, today)
+    connection, replanning = [await stack.enter_async_context(connected(practice.peer_url)) for _ in range(2)]
+    await replanning.execute("SET plan_cache_mode = force_custom_plan")
+    return Sides(services, await Peer.prepared(connection), await Peer.prepared(replanning), today)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -146,7 +157,14 @@ def summary(timed: Sequence[Timed]) -> dict[str, Any]:
     ours = [median(entry.ours) for entry in timed]
     peer = [median(entry.peer) for entry in timed if entry.peer]
     rounds = range(len(timed[0].ours))
-    found: dict[str, Any] = {"ours_ms": _spread(ours), "peer_ms": _spread(peer) if peer else None}
+    replanned = [median(entry.replanned) for entry in timed if entry.replanned]
+    found: dict[str, Any] = {
+        "ours_ms": _spread(ours),
+        "peer_ms": _spread(peer) if peer else None,
+        "replanning_peer_ms": _spread(replanned) if replanned else None,
+        "replanning_ratio_p50": ratio(ours, replanned, 0.5),
+        "replanning_ratio_p95": ratio(ours, replanned, 0.95),
+    }
     for name, share in (("ratio_p50", 0.5), ("ratio_p95", 0.95)):
         found[name] = ratio(ours, peer, share)
         each = [

@@ -131,6 +131,7 @@ async def compare(practice: Practice, fragments: Sequence[Fragment], rounds: int
                     **asdict(entry.question.fragment),
                     "ours_ms": round(percentile(entry.ours, 0.5), 2),
                     "peer_ms": round(percentile(entry.peer, 0.5), 2) if entry.peer else None,
+                    "replanning_peer_ms": round(percentile(entry.replanned, 0.5), 2) if entry.replanned else None,
                 }
                 for entry in pages
             ],
@@ -159,6 +160,7 @@ async def hold(practice: Practice, fragments: Sequence[Fragment]) -> dict[str, A
         return {
             "longest_block_ms": round(steps.longest_ms, 2),
             "longest_with_waits_for_a_core_ms": round(steps.longest_with_waits_ms, 2),
+            "longest_collection_ms": round(steps.longest_collection_ms, 2),
             "steps": steps.count,
             "long_steps_ms": dict(sorted(steps.over.items(), key=lambda item: -item[1])),
             "searches": sum(searches),

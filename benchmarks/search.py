@@ -19,6 +19,9 @@ is filled with ten million names too.
 
 For each fragment the median of the rounds counts. `page_ratio_p50` is the median over the fragments of ours by that of
 the peer's, `page_ratio_p95` likewise; `worst_class_ratio_p50` is the greatest such ratio of a class of fragments.
+The peer's statements are prepared, and PostgreSQL decides by itself when one plan is to do for all fragments, as it
+does for whoever uses a driver that prepares. The same is measured with `plan_cache_mode = force_custom_plan`, which
+plans for each fragment anew: the figures that begin with `replanning`. They have no bounds.
 Exits with 1 if a figure misses its bound or the pages differ.
 """
 
@@ -142,6 +145,8 @@ def figures_of(largest: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
         "worst_ms": pages["ours_ms"]["worst"],
         "worst_ms_of_peer": pages["peer_ms"]["worst"] if pages["peer_ms"] else None,
         "age_name_ratio_p50": largest["ages"]["ratio_p50"],
+        "replanning_page_ratio_p50": pages["replanning_ratio_p50"],
+        "replanning_page_ratio_p95": pages["replanning_ratio_p95"],
         "bytes_per_patient": largest["cold"]["bytes_per_patient"],
         "start_from_snapshot_s": largest["warm"]["seconds"],
         "start_cold_s": largest["cold"]["seconds"],
@@ -193,7 +198,7 @@ def show(found: dict[str, Any]) -> None:
         print(
             f"{kind:10} ours {ours['p50']:>8} {ours['p95']:>8} {ours['worst']:>8} ms"
             f"   peer {peer['p50']:>8} {peer['p95']:>8} {peer['worst']:>8} ms   ratio {one['ratio_p50']}"
-            f"  by round {one['ratio_p50_by_round']}"
+            f"  by round {one['ratio_p50_by_round']}; replanning {one['replanning_peer_ms']}"
         )
     for size in found["growth"]:
         pages = size["pages"]

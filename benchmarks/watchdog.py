@@ -1,6 +1,7 @@
 """Watches how long single steps hold an event loop."""
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -21,6 +22,8 @@ class Steps:
     over: dict[str, float] = field(default_factory=dict)
     """The longest of each kind of step that took more than `loud_ms`, by what ran."""
     loud_ms: float = 3.0
+    longest_collection_ms: float = 0.0
+    """The longest that Python looked for what is garbage, in whatever step."""
 
     def note(self, seconds: float, waited_seconds: float, handle: asyncio.Handle) -> None:
         """Enter one step."""
@@ -43,7 +46,7 @@ def watched() -> Iterator[Steps]:
     handles: Any = asyncio.Handle
     run = handles._run
     steps, thread, active = Steps(), threading.get_ident(), True
-    with _waiting_clock() as waited:
+    with _waiting_clock() as waited, _collections(steps):
 
         def timed(handle: asyncio.Handle) -> None:
             if threading.get_ident() != thread:
@@ -73,6 +76,24 @@ def _waiting_clock() -> Iterator[Any]:
         yield lambda: int(os.pread(descriptor, 64, 0).split()[1]) / 1e9
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _collections(steps: Steps) -> Iterator[None]:
+    began = 0.0
+
+    def heard(phase: str, _info: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.perf_counter()
+        else:
+            steps.longest_collection_ms = max(steps.longest_collection_ms, (time.perf_counter() - began) * 1000)
+
+    gc.callbacks.append(heard)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(heard)
 
 
 def _name_of(handle: asyncio.Handle) -> str:
