@@ -13,7 +13,15 @@ from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DBAPIError
 
 from clarity.application.admission import admit
-from clarity.application.ports.search import Absence, ChangeFeed, Horizon, IndexChange, IndexEntry, IndexGap
+from clarity.application.ports.search import (
+    Absence,
+    ChangeFeed,
+    Horizon,
+    IndexChange,
+    IndexEntry,
+    IndexGap,
+    instant_in_tally,
+)
 from clarity.domain.access import OPERATOR, Action
 from clarity.domain.dates import microseconds_of
 from clarity.domain.errors import HorizonLost
@@ -32,6 +40,8 @@ from tests.fakes.changes import MemoryChangeFeed
 from tests.fakes.work import MemoryUnitsOfWork
 from tests.practice import Practice, sql_practice
 from tests.servers import opened, tampering
+
+AT = microseconds_of(NOW)
 
 
 @pytest.fixture
@@ -153,19 +163,19 @@ async def test_what_was_taken_back_does_not_come(practice: Practice, feed: Chang
 async def test_who_was_removed_is_a_gap(practice: Practice, feed: ChangeFeed) -> None:
     ada = await practice.stored(a_patient())
     horizon = await now(feed)
-    assert await feed.tally() == (1, 1)
+    assert await feed.tally() == (1, 1, instant_in_tally(AT))
     await removed(practice, ada)
-    gap = IndexGap(ada.id.bytes, 2, Absence.DELETED)
+    gap = IndexGap(ada.id.bytes, 2, Absence.DELETED, AT)
     assert await since(feed, horizon) == [gap]
     assert (await all_of(feed))[1] == [gap]
-    assert await feed.tally() == (0, 0)
+    assert await feed.tally() == (0, 0, 0)
 
 
 async def test_what_does_not_open_is_a_gap_and_the_rest_goes_on(practice: Practice, feed: ChangeFeed) -> None:
     ada, bob = await practice.stored(a_patient()), await practice.stored(a_patient())
     horizon = await now(feed)
     await practice.broken(ada.id)
-    gap = IndexGap(ada.id.bytes, 1, Absence.UNOPENED)
+    gap = IndexGap(ada.id.bytes, 1, Absence.UNOPENED, AT)
     assert await since(feed, horizon) == [gap]
     _, everybody = await all_of(feed)
     assert {change.id: isinstance(change, IndexGap) for change in everybody} == {
@@ -174,11 +184,13 @@ async def test_what_does_not_open_is_a_gap_and_the_rest_goes_on(practice: Practi
     }
 
 
-async def test_the_tally_counts_records_and_versions(practice: Practice, feed: ChangeFeed) -> None:
-    assert await feed.tally() == (0, 0)
-    ada, _ = await practice.stored(a_patient()), await practice.stored(a_patient())
+async def test_the_tally_adds_up_records_versions_and_instants(practice: Practice, feed: ChangeFeed) -> None:
+    assert await feed.tally() == (0, 0, 0)
+    long_ago = NOW.replace(year=1969, microsecond=999_999)
+    ada, _ = await practice.stored(a_patient()), await practice.stored(a_patient(), at=long_ago)
     await practice.changed(ada.id, notes="Sleeps badly since October.")
-    assert await feed.tally() == (2, 3)
+    instants = instant_in_tally(AT) + instant_in_tally(microseconds_of(long_ago))
+    assert await feed.tally() == (2, 3, instants)
 
 
 @pytest.mark.parametrize("store", [b"", b"another one"])
@@ -262,9 +274,9 @@ async def test_who_is_forgotten_is_told_of_however_it_was_done(
         # Wrapped anew, it is the same key.
         await session.execute(update(DataKeyRow).where(DataKeyRow.subject_id == eve.id).values(wrapped=b"anew"))
     assert sorted(await since(database_feed, horizon)) == sorted(
-        [IndexGap(ada.id.bytes, 1, Absence.FORGOTTEN), IndexGap(bob.id.bytes, 1, Absence.UNOPENED)]
+        [IndexGap(ada.id.bytes, 1, Absence.FORGOTTEN, AT), IndexGap(bob.id.bytes, 1, Absence.UNOPENED, AT)]
     )
-    assert await database_feed.tally() == (2, 2)
+    assert await database_feed.tally() == (2, 2, 2 * instant_in_tally(AT))
 
 
 async def test_who_looks_what_changed_cannot_write(database_practice: Practice, database: Database) -> None:

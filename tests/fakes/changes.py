@@ -13,6 +13,8 @@ from clarity.application.ports.search import (
     IndexChange,
     IndexEntry,
     IndexGap,
+    Tally,
+    instant_in_tally,
 )
 from clarity.domain.dates import microseconds_of
 from clarity.domain.errors import HorizonLost
@@ -53,9 +55,10 @@ class MemoryChangeFeed:
 
         yield ChangeStream(self._place(), batches())
 
-    async def tally(self) -> tuple[int, int]:
-        there = [stored.patient.version for stored, _ in self._present().values() if not stored.deleted]
-        return len(there), sum(there)
+    async def tally(self) -> Tally:
+        there = [stored for stored, _ in self._present().values() if not stored.deleted]
+        instants = (instant_in_tally(microseconds_of(stored.written_at)) for stored in there)
+        return Tally(len(there), sum(stored.patient.version for stored in there), sum(instants))
 
     def _since(self, horizon: Horizon | None) -> Iterator[tuple[StoredVersion, bool]]:
         before: State = {}
@@ -76,11 +79,11 @@ class MemoryChangeFeed:
 
 def change_of(stored: StoredVersion, *, broken: bool = False) -> IndexChange:
     """Return what an index holds of a patient, by what the domain says of one."""
-    patient = stored.patient
+    patient, changed = stored.patient, microseconds_of(stored.written_at)
     if stored.deleted:
-        return IndexGap(patient.id.bytes, patient.version, Absence.DELETED)
+        return IndexGap(patient.id.bytes, patient.version, Absence.DELETED, changed)
     if broken:
-        return IndexGap(patient.id.bytes, patient.version, Absence.UNOPENED)
+        return IndexGap(patient.id.bytes, patient.version, Absence.UNOPENED, changed)
     first = called_by(patient.names)
     others = [name for name in patient.names if name is not first]
     return IndexEntry(
@@ -95,5 +98,5 @@ def change_of(stored: StoredVersion, *, broken: bool = False) -> IndexChange:
         label=patient.label,
         gender=patient.gender,
         birth_sex=patient.birth_sex,
-        changed=microseconds_of(stored.written_at),
+        changed=changed,
     )

@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,26 @@ async def test_a_database_that_was_put_back_is_noticed_by_the_next_server(
         assert (await search.fresh()).size == 1
         await practice.stored(a_patient(name=a_name("Noether")))
         assert (await search.fresh()).size == 2
+
+
+async def test_a_database_that_was_put_back_and_went_on_is_noticed_by_the_next_server(
+    keyring: Keyring, tmp_path: Path, sqlite_template: Path
+) -> None:
+    """Since then, as much was written as had been lost, and somewhat more: no number says that it is another state."""
+    file, snapshot = tmp_path / "practice.db", tmp_path / "search.snapshot"
+    shutil.copy(sqlite_template, file)
+    options = EngineOptions(url=f"sqlite+aiosqlite:///{file}")
+    async with opened(options) as database, sql_practice(database, keyring) as practice:
+        await practice.stored(a_patient(name=a_name("Lovelace")))
+        async with resident_search(practice, keyring, Snapshot(SealedFrames(snapshot, keyring))) as search:
+            assert (await search.fresh()).size == 1
+    shutil.copy(sqlite_template, file)
+    async with opened(options) as database, sql_practice(database, keyring) as practice:
+        for minutes in (1, 2):
+            await practice.stored(a_patient(name=a_name("Hopper")), at=NOW + timedelta(minutes=minutes))
+        async with resident_search(practice, keyring, Snapshot(SealedFrames(snapshot, keyring))) as search:
+            found = await seen(practice, search, the_operator(), PatientQuery(name="hopper"))
+    assert found[1] == 2
 
 
 @pytest.mark.parametrize("fault", ["reset", "half_close", pytest.param("blackhole", marks=pytest.mark.soak)])

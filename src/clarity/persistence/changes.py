@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from clarity.application.ports.search import Changes, ChangeStream, Horizon, IndexChange
+from clarity.application.ports.search import Changes, ChangeStream, Horizon, IndexChange, Tally
 from clarity.application.ports.telemetry import Kind
 from clarity.domain.errors import HorizonLost, TimedOut, Unavailable
 from clarity.persistence.engine import Database
@@ -53,8 +53,8 @@ class Stamps(Protocol):
         """Yield all that changed since the store stood at `place`; every row if that is ""."""
         ...
 
-    async def tally(self) -> tuple[int, int]:
-        """Return how many rows are neither tombstones nor forgotten, and the sum of their versions."""
+    async def tally(self) -> Tally:
+        """Add up the rows that are neither tombstones nor forgotten."""
         ...
 
     def follows(self, before: str, after: str) -> bool:
@@ -73,17 +73,21 @@ _COLUMNS = "p.version, p.status, p.guarded, {changed}, p.sealed, p.key_generatio
 _KEYED = "LEFT JOIN data_keys AS k ON k.subject_id = p.id AND k.generation = p.key_generation"
 # The forgotten are few: to take them off is quicker than to look for the key of everybody.
 _TALLY = """
-    SELECT there.records - gone.records, there.versions - gone.versions FROM
-      (SELECT count(*) AS records, coalesce(sum(version), 0) AS versions FROM patients
-        WHERE status <> 'deleted') AS there,
-      (SELECT count(*) AS records, coalesce(sum(p.version), 0) AS versions FROM patients AS p
+    SELECT there.records - gone.records, there.versions - gone.versions, there.instants - gone.instants FROM
+      (SELECT {sums} FROM patients AS p WHERE p.status <> 'deleted') AS there,
+      (SELECT {sums} FROM patients AS p
         JOIN data_keys AS k ON k.subject_id = p.id AND k.generation = p.key_generation
         WHERE k.wrapped IS NULL AND p.status <> 'deleted') AS gone
 """
+_SUMS = (
+    "count(*) AS records, coalesce(sum(p.version), 0) AS versions, coalesce(sum({changed} & 4294967295), 0) AS instants"
+)
 
 _PG_COLUMNS = "uuid_send(p.id) AS id, " + _sql(
     _COLUMNS, changed="(extract(epoch FROM p.updated_at) * 1000000)::bigint AS changed"
 )
+# As a double, which is exact to a quarter of a microsecond, and several times as fast as a numeric.
+_PG_TALLY = _sql(_TALLY, sums=_sql(_SUMS, changed="(date_part('epoch', p.updated_at) * 1000000)::bigint"))
 # A restored dump brings numbers of another cluster, which here lie in the future: without the upper bound they would
 # come again with every look. Who was still at work when somebody looked last wrote with a number below the horizon.
 _PG_CHANGED = """
@@ -175,10 +179,9 @@ class PostgresStamps:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
 
-    async def tally(self) -> tuple[int, int]:
+    async def tally(self) -> Tally:
         """Count them."""
-        count, versions = await self._driver.fetchrow(_TALLY)
-        return count, int(versions)
+        return Tally(*map(int, await self._driver.fetchrow(_PG_TALLY)))
 
     def follows(self, before: str, after: str) -> bool:
         """Tell whether as many transactions have begun."""
@@ -203,6 +206,7 @@ _FILE_SINCE = _sql(
     columns=_FILE_COLUMNS,
     keyed=_KEYED,
 )
+_FILE_TALLY = _sql(_TALLY, sums=_sql(_SUMS, changed="p.updated_at"))
 _FILE_STREAM = _sql(
     "SELECT {columns} FROM patients AS p {keyed} WHERE p.changed_in > ?", columns=_FILE_COLUMNS, keyed=_KEYED
 )
@@ -235,10 +239,9 @@ class SqliteStamps:
         while rows := await cursor.fetchmany(_ROWS_IN_A_FETCH):
             yield rows
 
-    async def tally(self) -> tuple[int, int]:
+    async def tally(self) -> Tally:
         """Count them."""
-        count, versions = await self._one(_TALLY)
-        return count, versions
+        return Tally(*await self._one(_FILE_TALLY))
 
     def follows(self, before: str, after: str) -> bool:
         """Tell whether as much was counted."""
@@ -306,8 +309,8 @@ class SqlChangeFeed:
         finally:
             await _leave(connection)
 
-    async def tally(self) -> tuple[int, int]:
-        """Count the records that were neither taken away nor forgotten, and add up their versions."""
+    async def tally(self) -> Tally:
+        """Add up the records that were neither taken away nor forgotten."""
         with translated():
             connection = await self.database.changes_connection()
         try:

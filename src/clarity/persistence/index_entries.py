@@ -96,15 +96,15 @@ class IndexEntries:
     def _change_of(self, row: StampedRow) -> IndexChange:
         patient, version, status, guarded, changed, sealed, generation, kek_generation, wrapped = row
         if status == TOMBSTONE:
-            return IndexGap(patient, version, Absence.DELETED)
+            return IndexGap(patient, version, Absence.DELETED, changed)
         if kek_generation is None:
-            return IndexGap(patient, version, Absence.UNOPENED)
+            return IndexGap(patient, version, Absence.UNOPENED, changed)
         if wrapped is None:
-            return IndexGap(patient, version, Absence.FORGOTTEN)
+            return IndexGap(patient, version, Absence.FORGOTTEN, changed)
         try:
             plaintext = self._open(patient, version, sealed, generation, kek_generation, wrapped)
             if plaintext[0] != SealedMapper.schema:
-                return IndexGap(patient, version, Absence.UNOPENED)
+                return IndexGap(patient, version, Absence.UNOPENED, changed)
             content = self._decode(memoryview(plaintext)[1:])
             names = content.names
             first = names[0] if len(names) == 1 else names[called_first(name.use for name in names)]
@@ -114,7 +114,7 @@ class IndexEntries:
                 texts += tuple(self._search_text(name) for name in names if name is not first)
             born_first, born_last = _span(content.born.year, content.born.month, content.born.day)
         except _NOT_A_PATIENT:
-            return IndexGap(patient, version, Absence.UNOPENED)
+            return IndexGap(patient, version, Absence.UNOPENED, changed)
         label = content.label
         if guarded and label is Label.NORMAL:
             # The bit beside the seal is whoever writes the table's to change; the stricter of the two holds.

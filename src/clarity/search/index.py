@@ -19,6 +19,8 @@ from clarity.application.ports.search import (
     IndexEntry,
     IndexGap,
     Reach,
+    Tally,
+    instant_in_tally,
 )
 from clarity.domain.likeness import SimilarQuery
 from clarity.search.building import Builder
@@ -29,7 +31,7 @@ from clarity.search.likeness import HeardName
 from clarity.search.matching import Matcher
 from clarity.search.pacing import Pace
 from clarity.search.question import Question
-from clarity.search.segments import Ids, KeptPart, Leaf, Part, Segment
+from clarity.search.segments import Ids, KeptPart, Leaf, Part, Segment, Unopened
 from clarity.search.updating import Place, Update
 
 SEGMENT_ROWS: Final = 8_192
@@ -61,10 +63,10 @@ class NameIndex:
         self._leaves: tuple[Leaf, ...] = ()
         self._young: dict[bytes, bytes] = {}
         """The key of everybody who is in a leaf but not in its segment, by id."""
-        self._unopened: dict[bytes, int] = {}
+        self._unopened: dict[bytes, Unopened] = {}
         self._gone: dict[bytes, int] = {}
         """The versions in which the latest records were taken away: what is older may come after it."""
-        self._size = self._versions = 0
+        self._size = self._versions = self._instants = 0
         self._writing = asyncio.Lock()
 
     @property
@@ -86,9 +88,14 @@ class NameIndex:
         """Return how many bytes the index takes."""
         return sum(leaf.memory for leaf in self._leaves)
 
-    def tally(self) -> tuple[int, int]:
-        """Return how many records there are, those that do not open included, and the sum of their versions."""
-        return self._size + len(self._unopened), self._versions + sum(self._unopened.values())
+    def tally(self) -> Tally:
+        """Add up what is here, the records that do not open included."""
+        unopened = self._unopened.values()
+        return Tally(
+            self._size + len(unopened),
+            self._versions + sum(one.version for one in unopened),
+            self._instants + sum(instant_in_tally(one.changed) for one in unopened),
+        )
 
     async def find(
         self, question: Question, reach: Reach, *, after: tuple[str, ...] | None, at_most: int, judge: Judge
@@ -110,17 +117,17 @@ class NameIndex:
     async def load(self, batches: AsyncIterator[Sequence[IndexChange]]) -> None:
         """Take in the records of `batches`, each once, in place of all that is here."""
         builder = Builder(self._segment_rows * 7 // 8)
-        unopened: dict[bytes, int] = {}
+        unopened: dict[bytes, Unopened] = {}
         async with self._writing:
             async for batch in batches:
                 await builder.add(change for change in batch if isinstance(change, IndexEntry))
                 gaps = (change for change in batch if isinstance(change, IndexGap))
-                unopened.update((gap.id, gap.version) for gap in gaps if gap.why is Absence.UNOPENED)
+                unopened.update((gap.id, _unopened(gap)) for gap in gaps if gap.why is Absence.UNOPENED)
             self._begin(await builder.leaves(), unopened)
 
     async def restore(self, parts: Iterable[KeptPart]) -> None:
         """Take in what `parts` of another index were, in place of all that is here. Raises `Unreadable`."""
-        pace, leaves, unopened = Pace(), list[Leaf](), dict[bytes, int]()
+        pace, leaves, unopened = Pace(), list[Leaf](), dict[bytes, Unopened]()
         async with self._writing:
             for part in parts:
                 unopened.update(part.unopened)
@@ -163,8 +170,8 @@ class NameIndex:
     def _is_news(self, change: IndexChange, place: Place | None) -> bool:
         """Tell whether `change` is not older than what is known of the record, nor the same."""
         if place is None:
-            known = self._unopened.get(change.id, self._gone.get(change.id, -1))
-            return change.version >= known
+            unopened = self._unopened.get(change.id)
+            return change.version >= (self._gone.get(change.id, -1) if unopened is None else unopened.version)
         columns, row = self._leaves[place[0]].at(place[1])
         version = int(columns.version[row])
         return change.version > version or (change.version == version and change != columns.entry(row))
@@ -176,15 +183,17 @@ class NameIndex:
                 columns, row = self._leaves[place[0]].at(place[1])
                 self._size -= 1
                 self._versions -= int(columns.version[row])
+                self._instants -= instant_in_tally(int(columns.changed[row]))
             self._young.pop(change.id, None)
             self._unopened.pop(change.id, None)
             self._gone.pop(change.id, None)
             if isinstance(change, IndexEntry):
                 self._size += 1
                 self._versions += change.version
+                self._instants += instant_in_tally(change.changed)
                 self._young[change.id] = key_of(change.family, change.given, change.id)
             elif change.why is Absence.UNOPENED:
-                self._unopened[change.id] = change.version
+                self._unopened[change.id] = _unopened(change)
             else:
                 self._gone[change.id] = change.version
         while len(self._gone) > _MOST_GONE:
@@ -194,12 +203,17 @@ class NameIndex:
                 self._young.pop(leaf.young.id_of(row), None)
         self._leaves = tuple(update.leaves)
 
-    def _begin(self, leaves: Sequence[Leaf], unopened: dict[bytes, int]) -> None:
+    def _begin(self, leaves: Sequence[Leaf], unopened: dict[bytes, Unopened]) -> None:
         """Let searches see what was made from nothing."""
         self._leaves, self._unopened = tuple(leaves), unopened
         self._young, self._gone = {}, {}
         self._size = sum(map(len, leaves))
         self._versions = sum(int(leaf.segment.columns.version.sum(dtype=np.int64)) for leaf in leaves)
+        self._instants = sum(int((leaf.segment.columns.changed & 0xFFFFFFFF).sum()) for leaf in leaves)
+
+
+def _unopened(gap: IndexGap) -> Unopened:
+    return Unopened(gap.version, gap.changed)
 
 
 async def _among(reach: Reach) -> Ids | None:

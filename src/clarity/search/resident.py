@@ -270,7 +270,7 @@ class ResidentSearch:
     async def _built(self) -> tuple[NameIndex, Horizon]:
         self.state = IndexState.REBUILDING if self._has_served else IndexState.BUILDING
         self._progress = _Progress(monotonic())
-        self._progress.total, _ = await self._feed.tally()
+        self._progress.total = (await self._feed.tally()).records
         index = NameIndex()
         async with self._feed.all_since(None) as stream:
             await index.load(self._counted(stream.batches))

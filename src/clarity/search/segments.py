@@ -1,9 +1,10 @@
 """Some thousand patients next to each other in the order of names: what finds them, and what changed since."""
 
+import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,20 +222,30 @@ class Leaf(Confidential):
         return values
 
 
+class Unopened(NamedTuple):
+    """What is known of a record that does not open: its version, and when it changed last."""
+
+    version: int
+    changed: int
+
+
+_GAP = struct.Struct(">16sqq")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Part(Confidential):
-    """A piece of an index to be kept elsewhere: a leaf, and the versions of records that do not open.
+    """A piece of an index to be kept elsewhere: a leaf, and what is known of records that do not open.
 
     It never changes, and may be turned into bytes by another thread.
     """
 
     leaf: Leaf | None
-    unopened: Mapping[bytes, int]
+    unopened: Mapping[bytes, Unopened]
 
     def to_bytes(self) -> bytes:
         """Return the part in one piece, as this machine has it in memory."""
         columns = Columns.concat([]) if self.leaf is None else self.leaf.consolidated()
-        gaps = b"".join(id_ + version.to_bytes(8, "big") for id_, version in self.unopened.items())
+        gaps = b"".join(_GAP.pack(id_, *seen) for id_, seen in self.unopened.items())
         return b"".join([len(gaps).to_bytes(8, "big"), gaps, columns.to_bytes()])
 
 
@@ -243,17 +254,16 @@ class KeptPart(Confidential):
     """What a part was, read again."""
 
     columns: Columns
-    unopened: Mapping[bytes, int]
+    unopened: Mapping[bytes, Unopened]
 
     @classmethod
     def of_bytes(cls, frame: bytes | memoryview) -> Self:
         """Return what `Part.to_bytes` was made of, or raise `Unreadable`. Nothing of `frame` is kept."""
         view = memoryview(frame)
         size = int.from_bytes(view[:8], "big")
-        if size % 24 or len(view) < 8 + size:
+        if size % _GAP.size or len(view) < 8 + size:
             raise Unreadable
-        gaps = bytes(view[8 : 8 + size])
-        unopened = {gaps[at : at + 16]: int.from_bytes(gaps[at + 16 : at + 24], "big") for at in range(0, size, 24)}
+        unopened = {id_: Unopened(*seen) for id_, *seen in _GAP.iter_unpack(view[8 : 8 + size])}
         return cls(Columns.of_bytes(view[8 + size :]), unopened)
 
 

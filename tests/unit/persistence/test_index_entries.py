@@ -79,5 +79,5 @@ def test_what_is_no_content_of_ours_is_a_gap_and_the_next_is_opened(plaintext: b
     ada, bob = a_patient(), a_patient()
     ada, bob = replace(ada, version=3), replace(bob, version=1)
     gap, entry = ENTRIES.of([row_of(ada, plaintext), row_of(bob)])
-    assert gap == IndexGap(ada.id.bytes, 3, Absence.UNOPENED)
+    assert gap == IndexGap(ada.id.bytes, 3, Absence.UNOPENED, row_of(ada, plaintext).changed)
     assert not isinstance(entry, IndexGap)

@@ -12,7 +12,7 @@ from clarity.domain.patients import PatientSort, PatientStatus, sort_key
 from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label
 from clarity.search.columns import Columns, Unreadable, key_of
-from clarity.search.segments import KeptPart, Part
+from clarity.search.segments import KeptPart, Part, Unopened
 
 letters = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12)
 names = st.builds(lambda family, given_: HumanName(family=family, given=(given_,), text="?"), letters, letters)
@@ -65,7 +65,7 @@ def test_bytes_of_something_else_are_not_read(frame: bytes) -> None:
 
 @given(st.lists(entries, min_size=1, max_size=3), st.data())
 def test_a_part_that_was_cut_is_not_read(some: list[IndexEntry], data: st.DataObject) -> None:
-    frame = Part(None, {entry.id: entry.version for entry in some}).to_bytes()
+    frame = Part(None, {entry.id: Unopened(entry.version, entry.changed) for entry in some}).to_bytes()
     frame = frame[:-1] if data.draw(st.booleans()) else frame + b"\0"
     with pytest.raises(Unreadable):
         KeptPart.of_bytes(frame)
@@ -78,5 +78,5 @@ def test_nothing_of_a_patient_shows_in_a_repr() -> None:
     names, active = ("ada lovelace",), PatientStatus.ACTIVE
     entry = IndexEntry(b"1" * 16, 1, "lovelace", "ada", names, 1, 1, active, Label.NORMAL, Gender.FEMALE, None, 0)
     columns = Columns.pack([entry])
-    for shown in (entry, columns, KeptPart(columns, {}), Part(None, {entry.id: 1})):
+    for shown in (entry, columns, KeptPart(columns, {}), Part(None, {entry.id: Unopened(1, 0)})):
         assert "ada" not in repr(shown)

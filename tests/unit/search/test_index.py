@@ -21,6 +21,7 @@ from clarity.application.ports.search import (
     IndexEntry,
     IndexGap,
     Reach,
+    instant_in_tally,
 )
 from clarity.domain.dates import PartialDate, microseconds_of
 from clarity.domain.ids import PatientId
@@ -209,16 +210,18 @@ class Clinic:
             return person.entry
         if change[1] is Absence.UNOPENED:
             self.unopened[patient] = version
-        return IndexGap(patient.bytes, version, change[1])
+        return IndexGap(patient.bytes, version, change[1], changed=version)
 
     def check(self) -> None:
         """Compare what is counted."""
         assert self.index.size == len(self.people)
         assert self.index.unopened == {patient.bytes for patient in self.unopened}
         versions = [person.version for person in self.people.values()]
+        instants = [person.entry.changed for person in self.people.values()]
         assert self.index.tally() == (
             len(self.people) + len(self.unopened),
             sum(versions) + sum(self.unopened.values()),
+            sum(map(instant_in_tally, (*instants, *self.unopened.values()))),
         )
 
 
@@ -316,9 +319,9 @@ async def test_what_is_older_than_what_is_known_is_passed_over() -> None:
     assert (await found(index, PatientQuery(name="lovelace"))).count == 1
     await index.apply([IndexGap(entry_of(1, "").id, 6, Absence.FORGOTTEN)])
     await index.apply([entry_of(1, "Lovelace Ada", version=5)])
-    assert index.tally() == (0, 0)
+    assert index.tally() == (0, 0, 0)
     await index.apply([entry_of(1, "King Ada", version=7)])
-    assert index.tally() == (1, 7)
+    assert index.tally()[:2] == (1, 7)
 
 
 async def test_a_search_sees_the_state_in_which_it_began() -> None:

@@ -20,6 +20,8 @@ from clarity.application.ports.search import (
     IndexChange,
     IndexEntry,
     IndexGap,
+    Tally,
+    instant_in_tally,
 )
 from clarity.domain.access import Action, Role, scope_of
 from clarity.domain.errors import HorizonLost, TimedOut, TrailUnavailable, Unavailable, WarmingUp
@@ -92,11 +94,12 @@ class ScriptedFeed:
 
         yield ChangeStream(self._now(), batches())
 
-    async def tally(self) -> tuple[int, int]:
+    async def tally(self) -> Tally:
         self._require_there()
         rows = {row.id: row for row in self.log}
-        there = [row.version for row in rows.values() if not isinstance(row, IndexGap)]
-        return len(there), sum(there)
+        there = [row for row in rows.values() if not isinstance(row, IndexGap)]
+        instants = sum(instant_in_tally(row.changed) for row in there)
+        return Tally(len(there), sum(row.version for row in there), instants)
 
     def _missing(self, horizon: Horizon) -> list[IndexChange]:
         self._require_there()

@@ -124,11 +124,29 @@ class Absence(Enum):
 
 
 class IndexGap(NamedTuple):
-    """That a record is not to be found any more, or not to be compared."""
+    """That a record is not to be found any more, or not to be compared. `changed` is that of an `IndexEntry`."""
 
     id: bytes
     version: int
     why: Absence
+    changed: int = 0
+
+
+class Tally(NamedTuple):
+    """How many records there are, those neither deleted nor forgotten, and two sums over them.
+
+    `instants` adds up the low 32 bits of when each was changed last. It tells histories apart that parted, as after a
+    restore: what was written since in the one and in the other may be as much.
+    """
+
+    records: int
+    versions: int
+    instants: int
+
+
+def instant_in_tally(changed: int) -> int:
+    """Return what an instant in microseconds adds to `Tally.instants`: a sum of more would not fit in 64 bits."""
+    return changed & 0xFFFFFFFF
 
 
 IndexChange = IndexEntry | IndexGap
@@ -176,6 +194,6 @@ class ChangeFeed(Protocol):
         """Stream what `since` returns, however much it is; without a horizon, every record. Raises `HorizonLost`."""
         ...
 
-    async def tally(self) -> tuple[int, int]:
-        """Return how many records there are, those neither deleted nor forgotten, and the sum of their versions."""
+    async def tally(self) -> Tally:
+        """Return what tells whether an index holds the records as they are."""
         ...
