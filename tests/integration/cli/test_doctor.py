@@ -41,6 +41,14 @@ def test_it_finds_what_was_tampered_with(practice: Terminal) -> None:
     assert failed == ["data folder", "keys", "database file", "append-only trail"]
 
 
+def test_of_tables_that_are_behind_it_says_only_that(terminal: Terminal) -> None:
+    terminal.run("keys", "init")
+    terminal.run("migrate", "0003")
+    ran = terminal.run("doctor")
+    assert ran.status == Status.REFUSED
+    assert re.findall(r"^ ?fail +(\w+)", ran.out, re.MULTILINE) == ["tables"]
+
+
 def test_an_unsafe_production_is_not_well(practice: Terminal) -> None:
     practice.set(environment="production")
     ran = practice.run("doctor")
