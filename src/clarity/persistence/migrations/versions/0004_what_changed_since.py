@@ -72,7 +72,7 @@ def downgrade() -> None:
     else:
         for table, changes in (("patients", _STAMPED), ("data_keys", _KEY_CHANGES)):
             for change in changes:
-                op.execute(f"DROP TRIGGER {_named(table, change)}")
+                op.execute(f"DROP TRIGGER IF EXISTS {_named(table, change)}")
         op.drop_table("search_clock")
     op.drop_index("ix_patients_changed_in", "patients")
     op.drop_column("patients", "changed_in")
