@@ -53,6 +53,15 @@ def test_everything_is_in_the_folder_for_data(monkeypatch: pytest.MonkeyPatch) -
     assert settings.database.url == "sqlite+aiosqlite:////var/lib/clarity/clarity.db"
     assert settings.key_root == "file:/var/lib/clarity/root.key"
     assert settings.key_store == "file:/var/lib/clarity/keys.json"
+    assert settings.search_snapshot_path == Path("/var/lib/clarity/search.snapshot")
+
+
+def test_the_search_index_is_kept_in_a_file_or_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(monkeypatch, SEARCH_SNAPSHOT="file:/run/names").search_snapshot_path == Path("/run/names")
+    assert loaded(monkeypatch, SEARCH_SNAPSHOT="none").search_snapshot_path is None
+    for wrong in ("/run/names", "file:", "nowhere"):
+        with pytest.raises(Misconfigured, match="SEARCH_SNAPSHOT: expected file:PATH or none"):
+            loaded(monkeypatch, SEARCH_SNAPSHOT=wrong)
 
 
 def test_the_address_for_async_drivers_wins_and_migrations_have_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,12 @@ def _public_url(value: str) -> str:
     return value
 
 
+def _search_snapshot(value: str) -> str:
+    if not re.fullmatch(r"file:.+|none", value):
+        raise ValueError("expected file:PATH or none")
+    return value
+
+
 def _token(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[\x21-\x7e]{16,}", value.get_secret_value()):
         raise ValueError("expected at least 16 characters of ASCII, without spaces")
@@ -176,8 +182,8 @@ class Settings(BaseSettings):
         default_factory=lambda given: f"file:{given['data_dir']}/keys.json", pattern=r"^\w+:.+", repr=False
     )
 
-    search_snapshot: str = Field(
-        default_factory=lambda given: f"file:{given['data_dir']}/search.snapshot", pattern=r"^(file:.+|none)$"
+    search_snapshot: Annotated[str, AfterValidator(_search_snapshot)] = Field(
+        default_factory=lambda given: f"file:{given['data_dir']}/search.snapshot"
     )
 
     practice_name: str = Field("this practice", pattern=r"\S", max_length=MAX_NAME)

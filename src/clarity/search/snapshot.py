@@ -47,7 +47,9 @@ class Snapshot:
         except FileNotFoundError:
             return None
         except Exception as exc:
-            _log.warning("the snapshot of the search index is thrown away: %s", type(exc).__name__)
+            # What Clarity raises holds no content; of anything else only the kind is told.
+            why = exc if isinstance(exc, ClarityError) else type(exc).__name__
+            _log.warning("the snapshot of the search index is thrown away: %s", why)
             await self.discard()
             return None
 
