@@ -78,9 +78,9 @@ def replacing_private(path: Path) -> Iterator[BinaryIO | None]:
     """Open a fresh file with mode 0600, and put it in place of the one at `path` if all goes well.
 
     A crash leaves the old one or the new one; what it left half-written beside them goes with the next. Gives `None`
-    while another process does the same.
+    while another process does the same. A link at `path` is replaced, not followed: whoever removes the file later
+    would only remove the link.
     """
-    path = path.resolve()
     fresh = path.with_name(f".{path.name}.new")
     with _opened(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT) as lock:
         try:

@@ -162,6 +162,17 @@ def test_removed_is_gone(written: SealedFrames, path: Path) -> None:
     assert not path.exists()
 
 
+def test_nothing_is_left_at_the_end_of_a_link(path: Path, keyring: Keyring) -> None:
+    elsewhere = path.with_name("elsewhere")
+    path.symlink_to(elsewhere)
+    frames = SealedFrames(path, keyring)
+    assert frames.write(len(FRAMES), FRAMES)
+    assert not elsewhere.exists()
+    assert tuple(frames.read()) == FRAMES
+    frames.remove()
+    assert not path.exists()
+
+
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
