@@ -71,7 +71,7 @@ SHOWN_ONCE = {"log_in", "refresh_session", "enrol_second_factor", "renew_recover
 LETTERS = {"request_password_reset", "send_password_reset"}
 """They send a letter. Asking again sends another, with a link of its own, as often as the rate limit allows."""
 
-READING = {"search_patients", "search_practitioners"}
+READING = {"search_patients", "find_similar_patients", "search_practitioners"}
 """They only read, and are POST because names do not belong in a URL."""
 
 CLASSES = (KEYED, VERSIONED, VERSIONED_IN_BODY, SETTLING, SHOWN_ONCE, LETTERS, READING)
