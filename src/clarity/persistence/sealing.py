@@ -106,7 +106,12 @@ def _sparse_value(value: Any) -> Any:
         return value.isoformat()  # msgpack's own timestamps would lose the offset from UTC
     if isinstance(value, tuple):
         return [_sparse_value(item) for item in value]
-    return sparse(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return sparse(value) if _is_record(value.__class__) else value
+
+
+@cache
+def _is_record(kind: type[Any]) -> bool:
+    return is_dataclass(kind)
 
 
 @cache
