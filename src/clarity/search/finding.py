@@ -13,7 +13,7 @@ from clarity.domain.ids import PatientId
 from clarity.domain.patients import PatientSort
 from clarity.search.columns import Rows
 from clarity.search.grams import blocks_with
-from clarity.search.matching import Matcher
+from clarity.search.matching import FEW_BLOCKS, FEW_ROWS, Matcher
 from clarity.search.pacing import Pace
 from clarity.search.ranking import Ranked, Ranking, key_of_cursor
 from clarity.search.segments import NO_ROWS, Leaf
@@ -25,8 +25,6 @@ MOST_JUDGED: Final = 256
 """How many patients are judged at a time."""
 
 _SLICE = 128
-_FEW_ROWS = 256
-_FEW_BLOCKS = 6
 
 _Place = tuple[int, int]
 
@@ -169,11 +167,11 @@ class Finding:
             await self._pace.rest()
         place, matcher = self.leaves[leaf], self.matcher
         slots = NO_ROWS
-        if self._blocks[leaf].bit_count() > _FEW_BLOCKS:
+        if self._blocks[leaf].bit_count() > FEW_BLOCKS:
             slots = matcher.meeting(place, place.between(matcher.question.sort, *bounds))
             if not matcher.grams:
                 return slots
-            if len(slots) <= _FEW_ROWS:
+            if len(slots) <= FEW_ROWS:
                 return matcher.having(place, slots)
         parts = [part async for part in self._of(leaf)]
         if matcher.question.descending:

@@ -25,9 +25,15 @@ _FEW_WORDS: Final = 24
 """Up to so many words are looked for one after the other; with more, every row is read."""
 
 _ROUNDING: Final = 1e-9
+"""What one score may differ by that is computed in two ways."""
+
 _ROWS_AT_A_TIME: Final = 1_024
 _SLICE: Final = 64
+"""So many names are compared between two looks at the clock."""
+
 _MOST_REMEMBERED: Final = 250_000
+"""Nearly as many different words as a million people have; with more, words are compared again."""
+
 _SPACES = bytes.maketrans(b"\xff\xfe\n", b"   ")
 
 _Item = TypeVar("_Item")

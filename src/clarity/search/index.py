@@ -40,8 +40,11 @@ SEGMENT_ROWS: Final = 8_192
 LEAF_CHANGES: Final = 128
 """How many changes a leaf holds before its segment is made anew."""
 
+# One leaf that is full is made anew with each call, and one more for so many changes: more than become full meanwhile.
 _PER_REBUILD = 64
+# Of records taken away, the versions of so many are remembered: what is older comes within seconds, if at all.
 _MOST_GONE = 10_000
+# To sort more takes longer than a step may.
 _MANY_IDS = 4_096
 
 

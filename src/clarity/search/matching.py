@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
@@ -20,8 +20,10 @@ _WINDOW = 16
 # many to look at before any other condition, it is not.
 _SOME_BLOCKS = 32
 _LONG_RUN = 5
-_FEW_BLOCKS = 6
-_FEW_ROWS = 256
+FEW_BLOCKS: Final = 6
+FEW_ROWS: Final = 256
+"""So few rows are rather compared one by one."""
+
 _FEW_IDS = 1_024
 
 
@@ -104,7 +106,7 @@ class Matcher(Confidential):
     def _pays_first(self, blocks: int) -> bool:
         """Tell whether it pays to look at the other conditions before names: they are quick, and leave few."""
         narrows = self.allowed is not None or self.question.asks_birth
-        return narrows and not self._is_listed and blocks.bit_count() > _FEW_BLOCKS
+        return narrows and not self._is_listed and blocks.bit_count() > FEW_BLOCKS
 
     @property
     def _is_listed(self) -> bool:
@@ -129,7 +131,7 @@ class Matcher(Confidential):
             rows = rows[rows >= 0]
             rows.sort()
             return self._named(columns, self._kept(columns, leaf.hidden, rows), fragments)
-        if meeting is not None and np.count_nonzero(meeting) <= _FEW_ROWS:
+        if meeting is not None and np.count_nonzero(meeting) <= FEW_ROWS:
             return self._named(columns, self._members(columns, np.flatnonzero(meeting)), fragments)
         if fragments and blocks.bit_count() <= _SOME_BLOCKS:
             rows = self._in_blocks(leaf, blocks)
