@@ -16,7 +16,16 @@ from typing import Final, Self
 from uuid import UUID
 
 from clarity.application.ports import Found, FoundAlike, PatientFilter, PatientSearch, Work
-from clarity.application.ports.search import Absence, ChangeFeed, Changes, Horizon, IndexChange, IndexGap, Reach
+from clarity.application.ports.search import (
+    Absence,
+    ChangeFeed,
+    Changes,
+    Horizon,
+    IndexChange,
+    IndexEntry,
+    IndexGap,
+    Reach,
+)
 from clarity.domain.access import Scope
 from clarity.domain.errors import HorizonLost, TimedOut, WarmingUp
 from clarity.domain.ids import PatientId
@@ -41,6 +50,7 @@ _LONGEST_LOOK_SECONDS = 5.0
 _CHANGES_PER_SNAPSHOT = 10_000
 _LONGEST_SAVE_SECONDS = 60.0
 _LAST_SAVE_SECONDS = 3.0
+_LAST_LOOK_SECONDS = 1.0
 # Of records that do not open, so many are looked up in a search; there are none unless something is badly wrong.
 _MOST_UNOPENED = 100
 _TALLIES = 5
@@ -116,6 +126,7 @@ class ResidentSearch:
         self._called = asyncio.Event()
         self._unsaved = 0
         self._forgotten: set[bytes] = set()
+        self._times_forgotten = 0
         self._has_served = False
 
     @property
@@ -206,9 +217,16 @@ class ResidentSearch:
         finally:
             keeper.cancel()
             await asyncio.wait((keeper,))
+            await self._look_once_more()
             await self._refresh.aclose()
             if self._unsaved:
                 await self._save(_LAST_SAVE_SECONDS)
+
+    async def _look_once_more(self) -> None:
+        """See who was forgotten since the last look: what is on disk may stay there for long."""
+        with suppress(Exception):
+            async with asyncio.timeout(_LAST_LOOK_SECONDS):
+                await self._refresh()
 
     async def _served(self, ends: float) -> None:
         """Wait for the index until `ends`, and raise `WarmingUp` then."""
@@ -356,8 +374,11 @@ class ResidentSearch:
         forgotten = {one.id for one in changes if isinstance(one, IndexGap) and one.why is Absence.FORGOTTEN}
         await index.apply(changes)
         self._unsaved += len(changes)
+        # A key that came back from a backup may be destroyed again.
+        self._forgotten.difference_update(one.id for one in changes if isinstance(one, IndexEntry))
         if not forgotten <= self._forgotten:
             self._forgotten |= forgotten
+            self._times_forgotten += 1
             # Without waiting for anything else: the file has a name that nobody is to read any more.
             if self._snapshot is not None:
                 await self._snapshot.discard()
@@ -368,14 +389,16 @@ class ResidentSearch:
         """Write a snapshot of what the index holds now."""
         if self._snapshot is None or self._index is None or self._horizon is None:
             return
-        forgotten, unsaved = len(self._forgotten), self._unsaved
-        saved = await self._snapshot.save(self._index, self._horizon, within_seconds=within_seconds)
-        # What cannot be written now is written at the end, or after as many changes again.
-        self._unsaved -= unsaved if saved else unsaved - 1
-        if len(self._forgotten) > forgotten:
-            # It was being written when somebody was forgotten, and took the place of the one that was removed for that.
-            await self._snapshot.discard()
-            self._unsaved += _CHANGES_PER_SNAPSHOT
+        times_forgotten, unsaved = self._times_forgotten, self._unsaved
+        try:
+            saved = await self._snapshot.save(self._index, self._horizon, within_seconds=within_seconds)
+            # What cannot be written now is written at the end, or after as many changes again.
+            self._unsaved -= unsaved if saved else unsaved - 1
+        finally:
+            if self._times_forgotten > times_forgotten:
+                # It was being written when somebody was forgotten, and took the place of what was removed for that.
+                await self._snapshot.discard()
+                self._unsaved += _CHANGES_PER_SNAPSHOT
 
 
 async def _reach(work: Work, scope: Scope, query: PatientQuery) -> Reach:

@@ -516,6 +516,38 @@ async def test_nobody_who_was_forgotten_while_a_snapshot_was_written_is_in_it(
         assert loaded[0].size == 2
 
 
+async def test_whoever_is_forgotten_again_leaves_the_snapshot_again(
+    resident: Begin, feed: ScriptedFeed, snapshot: Snapshot, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clarity.search.resident._CHANGES_PER_SNAPSHOT", 2)
+    noether = feed.log[2]
+    async with resident(snapshot, idle=0.001).running() as search:
+        await until(disk.has_it)
+        feed.log.append(IndexGap(noether.id, 1, Absence.FORGOTTEN))
+        await found(search)
+        await until(disk.has_it)
+        before = disk.content
+        feed.log += [noether, an_entry("byron")]
+        await until(lambda: disk.content != before)
+        monkeypatch.setattr("clarity.search.resident._CHANGES_PER_SNAPSHOT", 10_000)
+        with_her = disk.content
+        feed.log.append(IndexGap(noether.id, 1, Absence.FORGOTTEN))
+        await found(search)
+        assert not disk.has_it() or disk.content != with_her
+
+
+async def test_whoever_was_forgotten_just_before_the_end_is_not_in_the_snapshot(
+    resident: Begin, feed: ScriptedFeed, snapshot: Snapshot, disk: Disk
+) -> None:
+    async with resident(snapshot).running() as search:
+        await found(search)
+        await until(disk.has_it)
+        feed.log.append(IndexGap(feed.log[2].id, 1, Absence.FORGOTTEN))
+    loaded = await snapshot.load()
+    assert loaded is not None
+    assert loaded[0].size == 2
+
+
 async def test_a_place_that_cannot_be_written_keeps_nobody_from_searching(
     resident: Begin, keyring: Keyring, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
