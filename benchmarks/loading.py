@@ -6,10 +6,11 @@ afterwards, as when a dump is restored. The trail gets no events of it.
 """
 
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,12 +29,11 @@ from benchmarks.people import People
 from clarity.bootstrap import open_keyring
 from clarity.config import Settings
 from clarity.domain.access import OPERATOR
-from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import Patient
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.patients.mapping import PatientTable, written
-from clarity.security.blind_index import BlindIndex, IndexValue
+from clarity.security.blind_index import BlindIndex
 
 _AT_A_TIME = 4_000
 _LOADED = ("patients", "data_keys", "patient_identifiers")
@@ -93,7 +93,8 @@ async def _copy_all(practice: Practice, first: int, last: int) -> None:
     described = json.dumps([practice.data_dir, practice.url, practice.owner_url, practice.peer_url, practice.seed])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
-        ProcessPoolExecutor(os.cpu_count(), spawn) as pool,
+        # Rows hold nothing that refers to itself, and there are too many of them to be looked through.
+        ProcessPoolExecutor(os.cpu_count(), spawn, initializer=gc.disable) as pool,
         Progress(*columns, console=Console(stderr=True)) as progress,
     ):
         bar = progress.add_task("sealing and copying", total=last - first)
@@ -153,7 +154,7 @@ class Writer:
         self.at = at
         self._keys = keys
         self._table = PatientTable(keys, lambda: at)
-        self._value: Callable[[IndexTerm], IndexValue] = cache(lambda term: index.of(term.kind, term.text))
+        self._index = index
 
     @classmethod
     def of(cls, settings: Settings) -> "Writer":
@@ -172,5 +173,5 @@ class Writer:
 
     def _identifiers(self, patient: Patient) -> Iterator[Row]:
         for term in patient.terms:
-            value = self._value(term)
+            value = self._index.of(term.kind, term.text)
             yield uuid7(), patient.id, int(term.kind), value.generation, value.digest, 1
