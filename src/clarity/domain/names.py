@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+from zlib import crc32
 
 from clarity.domain.dates import PartialDate
 from clarity.domain.errors import Invalid
@@ -25,9 +27,19 @@ _LETTERS = str.maketrans(
         "ŋ": "n",
     }
 )
-_DROPPED = dict.fromkeys(map(ord, "'’‘ʼʻ`´.,·\u0640\u200b\u200c\u200d\u2060\ufeff"))
+# The last come along when a name is copied from a text that is written from right to left.
+_DROPPED = dict.fromkeys(
+    map(
+        ord,
+        "'’‘ʼʻ`´.,·\u0640\u200b\u200c\u200d\u2060\ufeff"
+        "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+    )
+)
 _SPACED = dict.fromkeys(map(ord, "-‐‑‒–—−\u00ad"), " ")
 _PUNCTUATION = {**_DROPPED, **_SPACED}
+FOLDING: Final = f"{crc32(repr((_LETTERS, _PUNCTUATION)).encode()):08x} {unicodedata.unidata_version}"
+"""Tells by which tables `fold` folds: what was folded by others, and kept, is not to be compared."""
+
 _UNSPACED_SCRIPTS = ("CJK ", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO")
 
 

@@ -11,6 +11,7 @@ import msgspec
 from clarity.application.ports.frames import FrameStore
 from clarity.application.ports.search import Horizon
 from clarity.domain.errors import ClarityError
+from clarity.domain.names import FOLDING
 from clarity.search.index import NameIndex
 from clarity.search.segments import KeptPart, Part
 
@@ -25,6 +26,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
     layout: int
     byte_order: str
+    folding: str
     store: bytes
     place: str
 
@@ -58,7 +60,7 @@ class Snapshot:
         ends = monotonic() + within_seconds
         # Taken before anything is awaited. They do not change any more, so that another thread may read them.
         parts = index.parts()
-        manifest = msgspec.msgpack.encode(_Manifest(_LAYOUT, sys.byteorder, horizon.store, horizon.place))
+        manifest = msgspec.msgpack.encode(_Manifest(_LAYOUT, sys.byteorder, FOLDING, horizon.store, horizon.place))
         frames = _frames_of(manifest, parts, lambda: monotonic() < ends)
         writing = asyncio.ensure_future(asyncio.to_thread(self._frames.write, 1 + len(parts), frames))
         try:
@@ -86,7 +88,7 @@ class Snapshot:
         frames = self._frames.read()
         try:
             manifest = msgspec.msgpack.decode(await asyncio.to_thread(next, frames, b""), type=_Manifest)
-            if (manifest.layout, manifest.byte_order) != (_LAYOUT, sys.byteorder):
+            if (manifest.layout, manifest.byte_order, manifest.folding) != (_LAYOUT, sys.byteorder, FOLDING):
                 raise ValueError("another layout")
             parts = []
             while (part := await asyncio.to_thread(_next_part, frames)) is not None:

@@ -29,6 +29,7 @@ from clarity.domain.names import HumanName, Period, fold, fragments_of
         ("Nguyễn Thị", "nguyen thi"),
         ("مُحَمَّد", "محمد"),
         ("محـــمد", "محمد"),
+        ("\u202bمحمد\u200f\u202c", "محمد"),
         ("王小明", "王小明"),
         ("ｱｲｳ", "アイウ"),
         ("김민준", "김민준"),

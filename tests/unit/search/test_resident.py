@@ -454,6 +454,18 @@ async def test_a_snapshot_of_another_practice_is_thrown_away(
     assert feed.streamed == 2
 
 
+async def test_a_snapshot_with_names_folded_otherwise_is_thrown_away(
+    resident: Begin, feed: ScriptedFeed, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with resident(snapshot).running() as search:
+        await found(search)
+    monkeypatch.setattr("clarity.search.snapshot.FOLDING", "another Unicode")
+    assert await snapshot.load() is None
+    async with resident(snapshot).running() as search:
+        assert (await found(search)).count == 3
+    assert feed.streamed == 2
+
+
 async def test_a_snapshot_of_another_database_or_a_later_state_is_noticed(
     resident: Begin, feed: ScriptedFeed, snapshot: Snapshot
 ) -> None:
