@@ -15,6 +15,9 @@ SSN_SYSTEM = "http://hl7.org/fhir/sid/us-ssn"
 NPI_SYSTEM = "http://hl7.org/fhir/sid/us-npi"
 
 
+_SSN = re.compile(r"\d{3}-\d{2}-\d{4}", re.ASCII)
+
+
 class IndexKind(IntEnum):
     """What an exact look-up compares. The numbers are permanent: they are part of what is stored."""
 
@@ -119,6 +122,8 @@ def as_compared(text: str) -> str:
 
 
 def _as_ssn(text: str) -> str:
+    if _SSN.fullmatch(text):
+        return text  # as every one that is stored
     digits = re.sub(r"[\s-]", "", text)
     if not re.fullmatch(r"\d{9}", digits, re.ASCII):
         raise Invalid("value", "a social security number has nine digits")

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from clarity.domain.dates import PartialDate
 from clarity.domain.errors import Invalid
-from clarity.domain.values import Confidential, allow_text, require_few
+from clarity.domain.values import Confidential, allow_text, allow_texts, require_few
 
 # Letters that Unicode does not decompose into a base letter and a mark, though readers take them for one.
 _LETTERS = str.maketrans(
@@ -104,11 +104,10 @@ class HumanName(Confidential):
         for field in ("given", "prefix", "suffix"):
             parts: tuple[str, ...] = getattr(self, field)
             require_few(field, parts, at_most=20)
-            for position, part in enumerate(parts):
-                allow_text(f"{field}.{position}", part, at_most=200)
+            allow_texts(field, parts, at_most=200)
         allow_text("family", self.family, at_most=200)
         allow_text("text", self.text)
-        if not any(part.strip() for part in (self.family, self.text, *self.given)):
+        if not (self.family.strip() or self.text.strip() or any(part.strip() for part in self.given)):
             raise Invalid("family", "a name needs a family name, a given name or a text")
 
     def __str__(self) -> str:

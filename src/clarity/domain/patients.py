@@ -1,11 +1,12 @@
 """Patients: the person, what is known about them, and how a search describes them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta
 from enum import IntFlag, StrEnum
-from typing import Self
+from functools import lru_cache
+from typing import Any, Self
 from uuid import UUID
 
 from clarity.domain.dates import PartialDate, latest_day, microseconds_of, years_between
@@ -34,6 +35,7 @@ _INDEXED_TELECOMS = {
     TelecomSystem.PHONE: IndexKind.PHONE,
     TelecomSystem.SMS: IndexKind.PHONE,
 }
+_SEVERAL = ("names", "identifiers", "telecoms", "addresses", "languages", "contacts", "insurances", "sources")
 _LEAST_CALLED_BY = (NameUse.OLD, NameUse.MAIDEN)
 _NO_OFFSET = timedelta(0)
 _MINUTE = timedelta(minutes=1)
@@ -165,17 +167,9 @@ class Patient:
         """Raise `Invalid` naming the first field that breaks a rule."""
         if not self.names:
             raise Invalid("names", "a patient needs a name")
-        for name in (
-            "names",
-            "identifiers",
-            "telecoms",
-            "addresses",
-            "languages",
-            "contacts",
-            "insurances",
-            "sources",
-        ):
-            require_few(name, getattr(self, name))
+        for name in _SEVERAL:
+            if entries := getattr(self, name):
+                require_few(name, entries)
         allow_text("notes", self.notes, at_most=MAX_NOTES)
         allow_text("mothers_maiden_name", self.mothers_maiden_name, at_most=200)
         if self.multiple_birth is not None and not 0 <= self.multiple_birth <= MAX_INTEGER:
@@ -289,10 +283,15 @@ class Patient:
 
         Names and date of birth stay: a record without them belongs to nobody.
         """
-        # Plain numbers: to ask a flag costs as much as all else that is done to show a record.
-        bits = int(shown)
-        blank = {name: default for name, bit, default in _OPTIONAL if not bits & bit and getattr(self, name) != default}
-        return replace(self, **blank) if blank else self
+        # By a plain number: to ask a flag costs as much as all else that is done to show a record.
+        hidden = _hidden_by(int(shown))
+        if all(getattr(self, name) == default for name, default in hidden.items()):
+            return self
+        seen = object.__new__(type(self))
+        for name, put in _SETTERS:
+            # No rule is asked a second time: what is left blank breaks none.
+            put(seen, hidden[name] if name in hidden else getattr(self, name))
+        return seen
 
     def with_hidden_of(self, original: Self, shown: PatientField) -> Self:
         """Return this patient with the fields outside `shown` as they are in `original`."""
@@ -333,11 +332,17 @@ FIELD_BITS = {bit.name.lower(): bit for bit in PatientField if bit.name is not N
 _DEFAULTS = {
     item.name: item.default for item in fields(Patient) if item.name in FIELD_BITS and item.default is not MISSING
 }
-_OPTIONAL = tuple((name, int(FIELD_BITS[name]), default) for name, default in _DEFAULTS.items())
+_SETTERS = tuple((item.name, Patient.__dict__[item.name].__set__) for item in fields(Patient))
 ALL_FIELDS = ~PatientField(0)
 DEMOGRAPHICS = ALL_FIELDS & ~(
     PatientField.NOTES | PatientField.RACE | PatientField.ETHNICITY | PatientField.LEGAL_HOLD | PatientField.REMOVAL
 )
+
+
+@lru_cache(maxsize=256)
+def _hidden_by(shown: int) -> Mapping[str, Any]:
+    """Return the optional fields outside the bits of `shown`, with what they are when blank."""
+    return {name: default for name, default in _DEFAULTS.items() if not shown & FIELD_BITS[name]}
 
 
 class PatientSort(StrEnum):

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from clarity.domain.errors import Invalid
 from clarity.domain.names import HumanName, Period
-from clarity.domain.values import MAX_INTEGER, Confidential, allow_text, require_few, require_text
+from clarity.domain.values import MAX_INTEGER, Confidential, allow_text, allow_texts, require_few, require_text
 
 # One @ with something on both sides and no space: whether an address is reachable only a message can show.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -125,6 +125,9 @@ class AddressType(StrEnum):
     BOTH = "both"
 
 
+_PARTS = ("city", "district", "state", "postal_code", "country", "text")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Address(Confidential):
     """A place to visit or to write to; coordinates in degrees (WGS 84)."""
@@ -145,12 +148,11 @@ class Address(Confidential):
     def __post_init__(self) -> None:
         """Raise `Invalid` if it says nothing about where."""
         require_few("lines", self.lines, at_most=10)
-        for position, line in enumerate(self.lines):
-            allow_text(f"lines.{position}", line)
-        parts = ("city", "district", "state", "postal_code", "country", "text")
-        for field in parts:
-            allow_text(field, getattr(self, field))
-        if not self.lines and not any(getattr(self, field) for field in parts):
+        allow_texts("lines", self.lines)
+        filled = [(field, text) for field in _PARTS if (text := getattr(self, field))]
+        for field, text in filled:
+            allow_text(field, text)
+        if not self.lines and not filled:
             raise Invalid("lines", "an address needs at least one part")
         if self.latitude is not None and not -90 <= self.latitude <= 90:
             raise Invalid("latitude", "must be from -90 to 90 degrees")

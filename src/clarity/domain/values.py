@@ -39,6 +39,14 @@ def allow_text(field: str, text: str, *, at_most: int = MAX_TEXT) -> None:
         raise Invalid(field, "must not contain control characters")
 
 
+def allow_texts(field: str, texts: tuple[str, ...], *, at_most: int = MAX_TEXT) -> None:
+    """Raise `Invalid` as `allow_text` does, naming the first of several texts that breaks the rule by its position."""
+    for position, text in enumerate(texts):
+        # Most are well, and their names are made for nobody: every record that is opened has some.
+        if len(text) > at_most or not text.isprintable():
+            allow_text(f"{field}.{position}", text, at_most=at_most)
+
+
 def _is_forbidden(character: str) -> bool:
     point = ord(character)
     is_control = point < 0x20 or 0x7F <= point < 0xA0
