@@ -5,7 +5,7 @@ makes new leaves beside them. Nothing here reads or writes anything else, or kno
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, KeysView, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -78,9 +78,9 @@ class NameIndex:
         return self._size
 
     @property
-    def unopened(self) -> frozenset[bytes]:
-        """The ids of records that stand and cannot be compared, since they do not open."""
-        return frozenset(self._unopened)
+    def unopened(self) -> KeysView[bytes]:
+        """The ids of records that stand and cannot be compared, since they do not open, as of now."""
+        return self._unopened.keys()  # on a bad day it is everybody, and each search asks
 
     @property
     def leaves(self) -> Sequence[Leaf]:
