@@ -30,6 +30,7 @@ from benchmarks.fragments import Fragment, FragmentClass
 from benchmarks.loading import Practice
 from benchmarks.people import People
 from benchmarks.watchdog import watched
+from clarity.api.server import set_aside_what_exists
 from clarity.application.patients import PatientService
 from clarity.application.ports import PatientFilter
 from clarity.application.ports.search import IndexEntry, Reach
@@ -66,6 +67,7 @@ def memory_bytes(field: str = "VmRSS") -> int:
 async def served(practice: Practice) -> AsyncIterator[Services]:
     """Serve as `clarity serve` does, but for the sockets; begin when a search is answered."""
     async with serving(practice.settings, new_telemetry()) as services:
+        set_aside_what_exists()  # as the server does when it listens
         await answered(services.patients)
         yield services
 
@@ -289,9 +291,7 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     logging.getLogger("clarity").setLevel(logging.ERROR)  # that statements are slow is what is looked at here
     job = json.load(sys.stdin)
-    # As the server does before it serves: what exists now is not looked through again and again.
-    gc.collect()
-    gc.freeze()
+    set_aside_what_exists()  # as the server does before it begins
     # The watchdog sees every step of asyncio's own loop alone; a server runs on uvloop.
     loop = asyncio.new_event_loop if job["what"] == "hold" else uvloop.new_event_loop
     with asyncio.Runner(loop_factory=loop) as runner:

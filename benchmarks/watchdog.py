@@ -23,7 +23,7 @@ class Steps:
     """The longest of each kind of step that took more than `loud_ms`, by what ran."""
     loud_ms: float = 3.0
     longest_collection_ms: float = 0.0
-    """The longest that Python looked for what is garbage, in whatever step."""
+    """The longest time of the processor that Python took to look for garbage, in whatever step."""
 
     def note(self, seconds: float, waited_seconds: float, handle: asyncio.Handle) -> None:
         """Enter one step."""
@@ -85,9 +85,9 @@ def _collections(steps: Steps) -> Iterator[None]:
     def heard(phase: str, _info: dict[str, int]) -> None:
         nonlocal began
         if phase == "start":
-            began = time.perf_counter()
+            began = time.thread_time()
         else:
-            steps.longest_collection_ms = max(steps.longest_collection_ms, (time.perf_counter() - began) * 1000)
+            steps.longest_collection_ms = max(steps.longest_collection_ms, (time.thread_time() - began) * 1000)
 
     gc.callbacks.append(heard)
     try:

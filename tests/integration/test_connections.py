@@ -384,9 +384,15 @@ async def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_exists_before_a_server_begins_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen = []
-    monkeypatch.setattr(Server, "run", lambda *_: frozen.append(gc.get_freeze_count()))
-    with socket.socket() as listening:
-        serve(an_app(), listening, options_of())
-    gc.unfreeze()
-    assert frozen[0] > 10_000, "the modules and classes of the server alone are more"
+    frozen, usual = [], gc.get_threshold()
+    monkeypatch.setattr(Server, "run", lambda *_: frozen.append((gc.get_freeze_count(), gc.get_threshold()[2])))
+    try:
+        gc.set_threshold(usual[0], 10, 10)
+        with socket.socket() as listening:
+            serve(an_app(), listening, options_of())
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*usual)
+    [(count, looks)] = frozen
+    assert count > 10_000, "the modules and classes of the server alone are more"
+    assert looks > 10, "what lasted is looked through less often"

@@ -288,11 +288,21 @@ class ResidentSearch:
     async def _built(self) -> tuple[NameIndex, Horizon]:
         self.state = IndexState.REBUILDING if self._has_served else IndexState.BUILDING
         self._progress = _Progress(monotonic())
-        self._progress.total = (await self._feed.tally()).records
         index = NameIndex()
-        async with self._feed.all_since(None) as stream:
-            await index.load(self._counted(stream.batches))
-            return index, stream.horizon
+        # Meanwhile, since it takes a second to count a million.
+        counting = asyncio.create_task(self._count())
+        try:
+            async with self._feed.all_since(None) as stream:
+                await index.load(self._counted(stream.batches))
+                return index, stream.horizon
+        finally:
+            counting.cancel()
+            await asyncio.wait((counting,))
+
+    async def _count(self) -> None:
+        """Find out how far the warm-up has to go. It goes on without that if it cannot be told."""
+        with suppress(Exception):
+            self._progress.total = (await self._feed.tally()).records
 
     async def _counted(self, batches: AsyncIterator[Sequence[IndexChange]]) -> AsyncIterator[Sequence[IndexChange]]:
         async for batch in batches:
