@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from clarity.application.ports import PatientSearch
 from clarity.domain.access import Action, Actor, Role, scope_of
@@ -20,6 +20,7 @@ from clarity.domain.patients import Patient, PatientQuery
 from clarity.domain.records import Label
 from clarity.persistence.engine import Database, EngineOptions
 from clarity.persistence.keys import DataKeyRow
+from clarity.persistence.patients.tables import PatientRow
 from clarity.search.segments import KeptPart
 from clarity.search.snapshot import Snapshot
 from clarity.search.streaming import StreamingSearch
@@ -124,6 +125,23 @@ async def test_whoever_is_forgotten_leaves_memory_and_the_snapshot(
             await until(lambda: index.size == 1)
             assert not hits(["lovelace", "byron"], [part.to_bytes() for part in index.parts()])
             await until(lambda: _size_in(frames) == 1)
+
+
+async def test_a_row_that_was_put_back_is_found_as_it_is_now(database: Database, keyring: Keyring) -> None:
+    async with sql_practice(database, keyring) as practice:
+        ada = await practice.stored(a_patient(name=a_name("Lovelace")))
+        columns = (PatientRow.sealed, PatientRow.version)
+        async with tampering(database) as session:
+            sealed, version = (await session.execute(select(*columns).where(PatientRow.id == ada.id))).one()
+        await practice.changed(ada.id, names=(a_name("Byron"),))
+        async with resident_search(practice, keyring) as search:
+            for name, count in (("byron", 1), ("lovelace", 0)):
+                assert (await seen(practice, search, the_operator(), PatientQuery(name=name)))[1] == count
+            async with tampering(database) as session:
+                put_back = update(PatientRow).where(PatientRow.id == ada.id).values(sealed=sealed, version=version)
+                await session.execute(put_back)
+            for name, count in (("byron", 0), ("lovelace", 1)):
+                assert (await seen(practice, search, the_operator(), PatientQuery(name=name)))[1] == count
 
 
 async def test_a_database_that_was_put_back_is_noticed_by_the_next_server(

@@ -42,8 +42,6 @@ LEAF_CHANGES: Final = 128
 
 # One leaf that is full is made anew with each call, and one more for so many changes: more than become full meanwhile.
 _PER_REBUILD = 64
-# Of records taken away, the versions of so many are remembered: what is older comes within seconds, if at all.
-_MOST_GONE = 10_000
 # To sort more takes longer than a step may.
 _MANY_IDS = 4_096
 
@@ -67,8 +65,6 @@ class NameIndex:
         self._young: dict[bytes, bytes] = {}
         """The key of everybody who is in a leaf but not in its segment, by id."""
         self._unopened: dict[bytes, Unopened] = {}
-        self._gone: dict[bytes, int] = {}
-        """The versions in which the latest records were taken away: what is older may come after it."""
         self._size = self._versions = self._instants = 0
         self._writing = asyncio.Lock()
 
@@ -147,14 +143,12 @@ class NameIndex:
         return [Part(None, dict(self._unopened)), *(Part(leaf, {}) for leaf in self._leaves)]
 
     async def apply(self, changes: Sequence[IndexChange]) -> None:
-        """Take in what changed, all at once as searches see it. What is older than what is known is passed over.
+        """Take in what changed, all at once as searches see it.
 
+        What comes last counts, whatever its version: a row that was put back from a backup is an older one.
         A few leaves with many changes are made anew by the way. Of those who were taken away, no text stays in memory.
         """
-        latest: dict[bytes, IndexChange] = {}
-        for change in changes:
-            if change.id not in latest or change.version >= latest[change.id].version:
-                latest[change.id] = change
+        latest = {change.id: change for change in changes}
         async with self._writing:
             update = Update(self._leaves, self._young)
             places = await update.locate(latest)
@@ -171,13 +165,11 @@ class NameIndex:
             self._finish(update, news, places)
 
     def _is_news(self, change: IndexChange, place: Place | None) -> bool:
-        """Tell whether `change` is not older than what is known of the record, nor the same."""
+        """Tell whether `change` is not what is known of the record anyway."""
         if place is None:
-            unopened = self._unopened.get(change.id)
-            return change.version >= (self._gone.get(change.id, -1) if unopened is None else unopened.version)
+            return True
         columns, row = self._leaves[place[0]].at(place[1])
-        version = int(columns.version[row])
-        return change.version > version or (change.version == version and change != columns.entry(row))
+        return change.version != columns.version[row] or change != columns.entry(row)
 
     def _finish(self, update: Update, news: Sequence[IndexChange], places: Mapping[bytes, Place]) -> None:
         """Let searches see what `update` made of the leaves."""
@@ -189,7 +181,6 @@ class NameIndex:
                 self._instants -= instant_in_tally(int(columns.changed[row]))
             self._young.pop(change.id, None)
             self._unopened.pop(change.id, None)
-            self._gone.pop(change.id, None)
             if isinstance(change, IndexEntry):
                 self._size += 1
                 self._versions += change.version
@@ -197,10 +188,6 @@ class NameIndex:
                 self._young[change.id] = key_of(change.family, change.given, change.id)
             elif change.why is Absence.UNOPENED:
                 self._unopened[change.id] = _unopened(change)
-            else:
-                self._gone[change.id] = change.version
-        while len(self._gone) > _MOST_GONE:
-            del self._gone[next(iter(self._gone))]
         for leaf in update.rebuilt:
             for row in range(len(leaf.young)):
                 self._young.pop(leaf.young.id_of(row), None)
@@ -209,7 +196,7 @@ class NameIndex:
     def _begin(self, leaves: Sequence[Leaf], unopened: dict[bytes, Unopened]) -> None:
         """Let searches see what was made from nothing."""
         self._leaves, self._unopened = tuple(leaves), unopened
-        self._young, self._gone = {}, {}
+        self._young = {}
         self._size = sum(map(len, leaves))
         self._versions = sum(int(leaf.segment.columns.version.sum(dtype=np.int64)) for leaf in leaves)
         self._instants = sum(int((leaf.segment.columns.changed & 0xFFFFFFFF).sum()) for leaf in leaves)

@@ -252,9 +252,8 @@ async def _compared(data: st.DataObject) -> None:
     clinic.check()
     for _ in range(data.draw(st.integers(1, 3))):
         told = [clinic.change(change) for change in data.draw(changes)]
-        late = data.draw(st.permutations(told))
-        for low in range(0, len(late), 7):
-            await clinic.index.apply(late[low : low + 7])
+        for low in range(0, len(told), 7):
+            await clinic.index.apply(told[low : low + 7])
         clinic.check()
     restored = NameIndex(segment_rows=4, leaf_changes=3, counted_exactly=bound)
     await restored.restore([KeptPart.of_bytes(part.to_bytes()) for part in clinic.index.parts()])
@@ -312,16 +311,17 @@ async def test_of_somebody_taken_away_no_text_stays() -> None:
         await index.load(batched([entry_of(1, "Lovelace Ada"), entry_of(2, "Hopper Grace")]))
 
 
-async def test_what_is_older_than_what_is_known_is_passed_over() -> None:
+async def test_what_comes_last_counts_whatever_its_version() -> None:
     index = NameIndex()
-    await index.apply([entry_of(1, "Lovelace Ada", version=5)])
-    await index.apply([entry_of(1, "Byron Ada", version=4), IndexGap(entry_of(1, "").id, 3, Absence.DELETED)])
-    assert (await found(index, PatientQuery(name="lovelace"))).count == 1
+    await index.apply([entry_of(1, "Lovelace Ada", version=5), entry_of(1, "Byron Ada", version=4)])
+    assert index.tally()[:2] == (1, 4)
+    assert (await found(index, PatientQuery(name="byron"))).count == 1
     await index.apply([IndexGap(entry_of(1, "").id, 6, Absence.FORGOTTEN)])
-    await index.apply([entry_of(1, "Lovelace Ada", version=5)])
     assert index.tally() == (0, 0, 0)
-    await index.apply([entry_of(1, "King Ada", version=7)])
-    assert index.tally()[:2] == (1, 7)
+    await index.apply([entry_of(1, "Lovelace Ada", version=5)])
+    assert (await found(index, PatientQuery(name="lovelace"))).count == 1
+    await index.apply([IndexGap(entry_of(1, "").id, 3, Absence.DELETED)])
+    assert index.tally() == (0, 0, 0)
 
 
 async def test_a_search_sees_the_state_in_which_it_began() -> None:
