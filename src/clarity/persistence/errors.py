@@ -84,7 +84,7 @@ def translated() -> Iterator[None]:
     except DBAPIError as exc:
         raise _meaning_of(exc) from None
     except (PostgresError, sqlite3.Error) as exc:  # of whoever asks the driver itself
-        state = _state_in(exc)
+        state = state_in(exc)
         raise _meaning_of_state(state) or StorageFailed(state or type(exc).__name__) from None
     except (ConnectionError, TimeoutError, DriverMisused):
         raise Unavailable from None
@@ -104,10 +104,11 @@ def is_unsettled(exc: BaseException) -> bool:
 
 def state_of(exc: DBAPIError) -> str:
     """Return the SQLSTATE, the name of SQLite's result code, or "" if the driver gave neither."""
-    return _state_in(getattr(exc.orig, "__cause__", None) or exc.orig)
+    return state_in(getattr(exc.orig, "__cause__", None) or exc.orig)
 
 
-def _state_in(cause: BaseException | None) -> str:
+def state_in(cause: BaseException | None) -> str:
+    """Return the SQLSTATE, or the name of SQLite's result code, that a driver's own error has, or ""."""
     return str(getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or "")
 
 

@@ -1,6 +1,6 @@
 """Tables of sealed records: what fetches them, writes them and keeps their versions is the same for every kind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -20,7 +20,8 @@ from clarity.domain.ids import PatientId
 from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
 from clarity.persistence.break_glass.tables import emergencies_of
 from clarity.persistence.care_team import care_team_of
-from clarity.persistence.consents.tables import register_is_as, register_of, with_consents
+from clarity.persistence.consents.tables import REGISTER_COLUMNS, register_is_as, register_of, with_consents
+from clarity.persistence.direct import DirectStatement
 from clarity.persistence.history import RecordVersionRow, keep_version
 from clarity.persistence.keys import DataKeyRow, DataKeys, wrapped_key
 from clarity.persistence.ledger import Ledger
@@ -28,7 +29,11 @@ from clarity.persistence.registry import number_of
 from clarity.persistence.sealing import SealedMapper, SealedRecord
 from clarity.persistence.tables import Stamp, write_one
 from clarity.persistence.types import Uuid16
+from clarity.security.keyring import WrappedKey
 from clarity.security.vault import DataKey
+
+# What comes with every sealed row; a table may fetch more behind that.
+_COLUMNS = 14 + len(REGISTER_COLUMNS)
 
 Entity = TypeVar("Entity")
 
@@ -106,11 +111,12 @@ class SealedTable(Generic[Entity]):
         """The statement that fetches records with what the policy must know and the key to open them."""
         self.one = self.of_id(self.fetched)
         """The same for the record with the parameter `id`; built once, as it runs with most requests."""
-        self.some = {
-            "postgresql": self.fetched.where(rows.id == any_(bindparam("ids", type_=ARRAY(Uuid16)))),
+        of_array = self.fetched.where(rows.id == any_(bindparam("ids", type_=ARRAY(Uuid16))))
+        self._some = {
+            "postgresql": of_array,
             "sqlite": self.fetched.where(rows.id.in_(bindparam("ids", expanding=True))),
         }
-        """The same for the records among `ids`, by dialect; built once, as it runs with every search."""
+        self._some_at_once = DirectStatement(of_array)
         self._seen: UUID | None = None
 
     def of_id(self, fetched: Select[Any]) -> Select[Any]:
@@ -132,26 +138,54 @@ class SealedTable(Generic[Entity]):
         record, self._seen = self.record_of(row), row.id
         return record if row.id == row_id else None
 
+    async def find_some(self, session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, SealedRecord]:
+        """Fetch the records that exist among `ids`, still closed."""
+        name = session.get_bind().dialect.name
+        rows: Sequence[Any] | None = None
+        if name == "postgresql":
+            rows = await self._some_at_once.rows(await session.connection(), ids=ids)
+        if rows is None:
+            rows = (await session.execute(self._some[name], {"ids": ids})).all()
+        return {record.id: record for record in map(self.record_of, rows)}
+
     def record_of(self, row: Any) -> SealedRecord:
         """Return a fetched row as a record still closed."""
-        patient = PatientId(row.owner_id)
+        (
+            row_id,
+            owner,
+            status,
+            guarded,
+            version,
+            sealed,
+            generation,
+            created_by,
+            updated_at,
+            updated_by,
+            kek_generation,
+            wrapped,
+            care_team,
+            emergencies,
+            *consents,
+        ) = row[:_COLUMNS]
+        patient = PatientId(owner)
         return SealedRecord(
             resource=self.resource,
-            id=row.id,
+            id=row_id,
             patient=patient,
+            # The driver gives lists of ids, and nothing for none.
             standing=Standing(
-                care_team=row.care_team,
-                author=row.created_by if self.rows.authored else None,
-                guarded=row.guarded,
-                deleted=row.status == TOMBSTONE,
-                emergencies=row.emergencies,
+                care_team=frozenset(care_team or ()),
+                author=created_by if self.rows.authored else None,
+                guarded=guarded,
+                deleted=status == TOMBSTONE,
+                emergencies=frozenset(emergencies or ()),
             ),
-            version=row.version,
-            ciphertext=row.sealed,
-            wrapped=wrapped_key(row, patient),
-            written_at=row.updated_at,
-            written_by=row.updated_by,
-            consents=register_of(row, patient),
+            version=version,
+            ciphertext=sealed,
+            wrapped=None if wrapped is None else WrappedKey(patient, generation, kek_generation, wrapped),
+            written_at=updated_at,
+            written_by=updated_by,
+            consents=register_of(consents, patient),
         )
 
     def label_of(self, record: SealedRecord) -> Label:

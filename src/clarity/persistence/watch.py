@@ -20,6 +20,7 @@ from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, PoolProxiedCon
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from clarity.application.ports.telemetry import (
     UNOBSERVED,
@@ -31,11 +32,13 @@ from clarity.application.ports.telemetry import (
     current_request,
 )
 from clarity.domain.errors import OutcomeUnknown, TimedOut, Transient
-from clarity.persistence.errors import state_of
+from clarity.persistence.errors import state_in, state_of
 from clarity.persistence.tables import Base
 
 KIND = "clarity_kind"
 """The execution option of an engine that says what its statements are for."""
+
+_WATCH = "clarity_watch"
 
 _VERBS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN"})
 _NAMED = re.compile(r'(?:FROM|JOIN|INTO|UPDATE|,)\s+"?([a-z_]+)')
@@ -86,6 +89,7 @@ class Watch:
         def ended(connection: Connection, _cursor: Any, statement: str, _values: Any, context: Any, _many: Any) -> None:
             self._answered(connection, statement, perf_counter() - context.clarity_began)
 
+        engine.update_execution_options(**{_WATCH: self})
         event.listen(engine, "before_cursor_execute", began)
         event.listen(engine, "after_cursor_execute", ended)
         event.listen(engine, "handle_error", self._failed)
@@ -118,12 +122,19 @@ class Watch:
         began = getattr(failure.execution_context, "clarity_began", None)
         if failure.connection is None or failure.statement is None or began is None:
             return
-        seconds, shape, kind = perf_counter() - began, shape_of(failure.statement), _kind_of(failure.connection)
-        cause = failure.sqlalchemy_exception
-        state = state_of(cause) if isinstance(cause, DBAPIError) else ""
+        kind, cause = _kind_of(failure.connection), failure.original_exception
+        told = failure.sqlalchemy_exception
+        state = state_of(told) if isinstance(told, DBAPIError) else ""
+        self._gave_up(shape_of(failure.statement), kind, perf_counter() - began, cause, state)
+
+    def failed(self, shape: Shape, kind: Kind, seconds: float, cause: BaseException) -> None:
+        """Tell of a statement that was not answered; for whoever asks a driver itself."""
+        self._gave_up(shape, kind, seconds, cause, state_in(cause))
+
+    def _gave_up(self, shape: Shape, kind: Kind, seconds: float, cause: BaseException, state: str) -> None:
         # The server's own limit, ours for a file, or the driver's for a server that does not answer.
-        cancelled = state in _AT_ITS_LIMIT or isinstance(failure.original_exception, TimeoutError)
-        gone = isinstance(failure.original_exception, CancelledError)
+        cancelled = state in _AT_ITS_LIMIT or isinstance(cause, TimeoutError)
+        gone = isinstance(cause, CancelledError)
         error = "interrupted" if gone else "timeout" if cancelled and not state else class_of(state)
         self.observer.failed_statement(shape, kind, seconds, error, cancelled=cancelled)
         if cancelled:
@@ -187,6 +198,12 @@ def _end_of(error: BaseException | None) -> End:
 def _kind_of(connection: Connection) -> Kind:
     kind: Kind = connection.get_execution_options().get(KIND, Kind.WRITE)
     return kind
+
+
+def watch_of(connection: AsyncConnection) -> tuple[Watch, Kind]:
+    """Return what watches a connection, and what its statements are for."""
+    inner: Any = connection.sync_connection
+    return inner.get_execution_options()[_WATCH], _kind_of(inner)
 
 
 def _tell(what: str, kind: Kind, seconds: float, **more: str) -> None:

@@ -1,5 +1,6 @@
 """The table of consents, and how a record brings its patient's along."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -36,30 +37,33 @@ _REGISTER = aliased(ConsentRow)
 _REGISTER_KEY = aliased(DataKeyRow)
 
 
+REGISTER_COLUMNS = (
+    _REGISTER.version.label("consents_version"),
+    _REGISTER.sealed.label("consents_sealed"),
+    _REGISTER.key_generation.label("consents_generation"),
+    _REGISTER_KEY.kek_generation.label("consents_kek_generation"),
+    _REGISTER_KEY.wrapped.label("consents_wrapped"),
+)
+"""What `with_consents` adds to a select, and `register_of` reads."""
+
+
 def with_consents(statement: Select[Any], patient: Any) -> Select[Any]:
-    """Return a select that brings along the consents of the patient in column `patient`; `register_of` reads them."""
+    """Return a select that brings along the consents of the patient in column `patient`, by its last columns."""
     key = and_(_REGISTER_KEY.subject_id == patient, _REGISTER_KEY.generation == _REGISTER.key_generation)
     return (
-        statement.add_columns(
-            _REGISTER.version.label("consents_version"),
-            _REGISTER.sealed.label("consents_sealed"),
-            _REGISTER.key_generation.label("consents_generation"),
-            _REGISTER_KEY.kek_generation.label("consents_kek_generation"),
-            _REGISTER_KEY.wrapped.label("consents_wrapped"),
-        )
+        statement.add_columns(*REGISTER_COLUMNS)
         .outerjoin(_REGISTER, _REGISTER.id == patient)
         .outerjoin(_REGISTER_KEY, key)
     )
 
 
-def register_of(row: Any, patient: PatientId) -> SealedRegister | None:
-    """Return the consents that a fetched row brought along, or `None` if the patient never gave any."""
-    if row.consents_sealed is None:
+def register_of(columns: Sequence[Any], patient: PatientId) -> SealedRegister | None:
+    """Return the consents that a row brought along in these columns, or `None` if the patient never gave any."""
+    version, sealed, generation, kek_generation, wrapped = columns
+    if sealed is None:
         return None
-    wrapped = None
-    if row.consents_wrapped is not None:
-        wrapped = WrappedKey(patient, row.consents_generation, row.consents_kek_generation, row.consents_wrapped)
-    return SealedRegister(patient, row.consents_version, row.consents_sealed, wrapped)
+    key = None if wrapped is None else WrappedKey(patient, generation, kek_generation, wrapped)
+    return SealedRegister(patient, version, sealed, key)
 
 
 def register_is_as(fetched: SealedRegister | None, patient: PatientId) -> ColumnElement[bool]:
