@@ -1,6 +1,7 @@
 """How fast a page of a search by name is, beside PostgreSQL on plaintext names with every index it can use.
 
-    python -m benchmarks.search [--json] [--patients 1000000] [--seed N] [--rounds 5] [--no-peer] [--plot FILE]
+    python -m benchmarks.search [--json] [--patients 1000000] [--seed N] [--rounds 5] [--no-peer] [--growth]
+        [--plot FILE]
 
 Starts one PostgreSQL server, Debian's if it has `pg_trgm`, set up as a good administrator would, and fills two
 databases on it with the same people (`benchmarks/people.py`): a practice, sealed, and the peer's table, in plain
@@ -14,8 +15,8 @@ databases on it with the same people (`benchmarks/people.py`): a practice, seale
    Then the same with an age range.
 3. An event loop is watched while four search, one renames patients and another process touches hundreds at once.
 
-Steps 1 and 2 are done at each power of ten from 10,000 on, so that growth shows; at a million and more, the index alone
-is filled with ten million names too.
+With `--growth` or `--plot`, steps 1 and 2 are done at each power of ten from 10,000 on, and then the index alone is
+filled with ten million names. `parts_s` says how long each part took.
 
 For each fragment the median of the rounds counts. `page_ratio_p50` is the median over the fragments of ours by that of
 the peer's, `page_ratio_p95` likewise; `worst_class_ratio_p50` is the greatest such ratio of a class of fragments.
@@ -31,9 +32,11 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from benchmarks.fragments import fragments_among
@@ -56,6 +59,21 @@ _SMALLEST, _NAMES_ALONE = 10_000, 10_000_000
 _FULL = 1_000_000
 
 
+@dataclass(slots=True)
+class Parts:
+    """Says what is done, and how long each part took in seconds."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Time what is done in the block."""
+        _say(what)
+        began = perf_counter()
+        yield
+        self.seconds[what] = round(perf_counter() - began, 1)
+
+
 async def probed(what: str, **job: object) -> dict[str, Any]:
     """Measure in a process of its own."""
     process = await asyncio.create_subprocess_exec(
@@ -67,9 +85,9 @@ async def probed(what: str, **job: object) -> dict[str, Any]:
     return report
 
 
-def sizes(patients: int) -> list[int]:
-    """Return the powers of ten from 10,000 on below `patients`, and that."""
-    found, size = [], _SMALLEST
+def sizes(patients: int, *, growing: bool) -> list[int]:
+    """Return `patients`, behind the powers of ten from 10,000 on below that if growth is to show."""
+    found, size = [], _SMALLEST if growing else patients
     while size < patients:
         found.append(size)
         size *= 10
@@ -77,27 +95,28 @@ def sizes(patients: int) -> list[int]:
 
 
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    people = People(arguments.patients, arguments.seed)
+    parts, people = Parts(), People(arguments.patients, arguments.seed)
     fragments = fragments_among(people, arguments.seed)
     described = [asdict(fragment) for fragment in fragments]
     if arguments.peer and programs_with_trigrams() is None:
         _say(f"No PostgreSQL with pg_trgm under {DEBIAN}: the peer is skipped.")
     async with prepared(arguments.seed, with_peer=arguments.peer) as practice:
         growth, loaded = [], 0
-        for size in sizes(arguments.patients):
-            await load(practice, loaded, size)
+        for size in sizes(arguments.patients, growing=arguments.growth):
+            with parts.timed(f"{size} patients: loading"):
+                await load(practice, loaded, size)
             loaded = size
-            growth.append(await _at_size(practice, described, size, arguments.rounds))
-        _say("watching the event loop")
-        held = await probed("hold", practice=asdict(practice), fragments=described)
+            growth.append(await _at_size(practice, described, size, arguments.rounds, parts))
+        with parts.timed("watching the event loop"):
+            held = await probed("hold", practice=asdict(practice), fragments=described)
         settings = await shown_settings(practice)
         stored = {"ours": await size_of(practice.owner_url)}
         if practice.peer_url:
             stored["peer"] = await size_of(practice.peer_url)
     alone = None
-    if arguments.patients >= _FULL:
-        _say("ten million names in memory")
-        alone = await probed("memory", fragments=described, patients=_NAMES_ALONE, seed=arguments.seed)
+    if arguments.growth:
+        with parts.timed("ten million names in memory"):
+            alone = await probed("memory", fragments=described, patients=_NAMES_ALONE, seed=arguments.seed)
     figures = figures_of(growth[-1], held)
     return {
         **figures,
@@ -111,6 +130,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "fragments": described,
         "stored_bytes": stored,
         "settings": settings,
+        "parts_s": parts.seconds,
         "machine": {
             "cores": os.cpu_count(),
             "load_average_1m": round(os.getloadavg()[0], 2),
@@ -120,14 +140,17 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-async def _at_size(practice: Practice, fragments: Sequence[dict[str, Any]], size: int, rounds: int) -> dict[str, Any]:
+async def _at_size(
+    practice: Practice, fragments: Sequence[dict[str, Any]], size: int, rounds: int, parts: Parts
+) -> dict[str, Any]:
     """Measure starts and pages with as many patients as are there now."""
     job = {"practice": asdict(practice), "fragments": fragments, "patients": size, "rounds": rounds}
-    _say(f"{size} patients: starting without a snapshot, and with one")
-    cold = await probed("start", **job)
-    warm = await probed("start", **job)
-    _say(f"{size} patients: searching")
-    found = await probed("compare", **job)
+    with parts.timed(f"{size} patients: starting without a snapshot"):
+        cold = await probed("start", **job)
+    with parts.timed(f"{size} patients: starting with one"):
+        warm = await probed("start", **job)
+    with parts.timed(f"{size} patients: searching"):
+        found = await probed("compare", **job)
     file = practice.settings.search_snapshot_path
     if file is not None:
         file.unlink(missing_ok=True)  # the next start is to be without one again
@@ -205,6 +228,7 @@ def show(found: dict[str, Any]) -> None:
         print(f"{size['patients']:>9} patients: ours {pages['ours_ms']}, peer {pages['peer_ms']}")
     if found["names_alone"]:
         print(f"index alone: {found['names_alone']}")
+    print(", ".join(f"{part} {seconds} s" for part, seconds in found["parts_s"].items()))
     print("missed: " + (", ".join(found["missed"]) or "nothing"))
 
 
@@ -219,8 +243,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED, help=f"what the names follow from (default {SEED})")
     parser.add_argument("--rounds", type=int, default=5, help="how often each search is timed (default 5)")
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="leave out PostgreSQL on plaintext")
-    parser.add_argument("--plot", type=Path, help="write the growth as an SVG drawing to this file")
+    parser.add_argument("--growth", action="store_true", help="measure smaller practices and ten million names too")
+    parser.add_argument("--plot", type=Path, help="do so, and write the growth as an SVG drawing to this file")
     arguments = parser.parse_args()
+    arguments.growth |= arguments.plot is not None
     if not 1_000 <= arguments.patients <= _NAMES_ALONE or not 1 <= arguments.rounds <= 50:
         parser.error("--patients is 1,000 to 10,000,000, --rounds 1 to 50")
     found = asyncio.run(measure(arguments))

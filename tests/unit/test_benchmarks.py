@@ -94,9 +94,10 @@ def test_a_figure_above_its_bound_is_missed(changed: dict[str, float | None], mi
 
 
 def test_growth_is_measured_at_each_power_of_ten() -> None:
-    assert search.sizes(1_000) == [1_000]
-    assert search.sizes(20_000) == [10_000, 20_000]
-    assert search.sizes(1_000_000) == [10_000, 100_000, 1_000_000]
+    assert search.sizes(1_000, growing=True) == [1_000]
+    assert search.sizes(20_000, growing=True) == [10_000, 20_000]
+    assert search.sizes(1_000_000, growing=True) == [10_000, 100_000, 1_000_000]
+    assert search.sizes(1_000_000, growing=False) == [1_000_000]
 
 
 def test_a_drawing_has_a_line_and_a_word_for_each_side() -> None:
