@@ -103,7 +103,7 @@ class Columns(Confidential):
         ids, versions, families, _, names, firsts, lasts, statuses, labels, genders, sexes, changes = zip(
             *entries, strict=True
         )
-        text = _encoded(chain((_NAME_END.join(spoken) for spoken in names), ("",)), _ROW_END)
+        text = _encoded(chain(map(_NAME_END.join, names), ("",)), _ROW_END)
         starts = _starts(text)
         lengths = _starts(_encoded(chain(families, ("",)), _ROW_END))
         codes = _CODES
@@ -171,8 +171,9 @@ class Columns(Confidential):
             texts[row] = _first_line(texts[row])
         lengths = self.family[first:end].tolist()
         return [
-            b"%b\0%b\0%b"
-            % (spoken[-length:] if length else b"", spoken[: -length - 1] if length else spoken, ids[at : at + 16])
+            b"\0".join((spoken[-length:], spoken[: -length - 1], ids[at : at + 16]))
+            if length
+            else b"\0".join((b"", spoken, ids[at : at + 16]))
             for spoken, length, at in zip(texts, lengths, range(0, len(ids), 16), strict=False)
         ]
 

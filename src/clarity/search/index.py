@@ -119,9 +119,11 @@ class NameIndex:
         unopened: dict[bytes, Unopened] = {}
         async with self._writing:
             async for batch in batches:
-                await builder.add(change for change in batch if isinstance(change, IndexEntry))
-                gaps = (change for change in batch if isinstance(change, IndexGap))
-                unopened.update((gap.id, _unopened(gap)) for gap in gaps if gap.why is Absence.UNOPENED)
+                entries = [change for change in batch if isinstance(change, IndexEntry)]
+                await builder.add(entries)
+                if len(entries) < len(batch):
+                    gaps = (change for change in batch if isinstance(change, IndexGap))
+                    unopened.update((gap.id, _unopened(gap)) for gap in gaps if gap.why is Absence.UNOPENED)
             self._begin(await builder.leaves(), unopened)
 
     async def restore(self, parts: Iterable[KeptPart]) -> None:
