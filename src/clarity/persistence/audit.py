@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.audit import Entry
 from clarity.domain.errors import Unavailable
+from clarity.persistence.direct import DirectStatement
 from clarity.persistence.errors import translated
 from clarity.persistence.tables import Base
 
@@ -126,8 +127,10 @@ def _insert_of(table: type[Base]) -> str:
 
 
 # One statement, which is a transaction of its own: one round trip where begin, two inserts and commit took four.
-_AT_ONCE = text(f"WITH told AS ({_insert_of(AuditEventRow)}) {_insert_of(AuditSubjectRow)}").bindparams(
-    *_arrays(AuditEventRow).values(), *_arrays(AuditSubjectRow).values()
+_AT_ONCE = DirectStatement(
+    text(f"WITH told AS ({_insert_of(AuditEventRow)}) {_insert_of(AuditSubjectRow)}").bindparams(
+        *_arrays(AuditEventRow).values(), *_arrays(AuditSubjectRow).values()
+    )
 )
 
 
@@ -141,7 +144,8 @@ async def _append_at_once(connection: AsyncConnection, entries: Sequence[Entry])
     for table, rows in told:
         for column in table.__table__.c:
             parameters[f"{table.__tablename__}_{column.name}"] = [row[column.name] for row in rows]
-    await connection.execute(_AT_ONCE, parameters)
+    if await _AT_ONCE.rows(connection, **parameters) is None:
+        raise Unavailable  # in a transaction, which would have to be committed too
 
 
 @dataclass(slots=True)
@@ -158,10 +162,10 @@ class SqlEventStore:
         try:
             with translated():
                 connection = self._connection = self._connection or await self._connected()
-                async with self.turn(), connection.begin():
-                    if self.dialect == "postgresql":
-                        await _append_at_once(connection, entries)
-                    else:
+                if self.dialect == "postgresql":
+                    await _append_at_once(connection, entries)
+                else:
+                    async with self.turn(), connection.begin():
                         await append(connection, self.dialect, entries)
         except BaseException:
             # Whatever state the connection is in, a new one starts clean; taking leave of it politely might hang.
