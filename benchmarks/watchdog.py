@@ -2,14 +2,13 @@
 
 import asyncio
 import gc
-import os
+import resource
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 
 @dataclass(slots=True)
@@ -40,22 +39,23 @@ class Steps:
 def watched() -> Iterator[Steps]:
     """Measure every step of the loop that runs in this thread, one of asyncio's own, while the block runs.
 
-    The kernel tells how long the thread was ready and had no core (`/proc`, schedstat); where it does not, nothing is
-    taken off.
+    The kernel tells whether the thread gave its core up by itself, as who sleeps, blocks or waits for a lock does: then
+    all of the step counts. Otherwise, what it did not run for is what others took its core for, other programs or, on a
+    rented machine, other machines.
     """
     handles: Any = asyncio.Handle
     run = handles._run
     steps, thread, active = Steps(), threading.get_ident(), True
-    with _waiting_clock() as waited, _collections(steps):
+    with _collections(steps):
 
         def timed(handle: asyncio.Handle) -> None:
             if threading.get_ident() != thread:
                 run(handle)
                 return
-            waited_before, began = waited(), time.perf_counter()
+            before = _Clocks.read()
             run(handle)
             if active:  # the step in which the block ends is not the loop's own
-                steps.note(time.perf_counter() - began, waited() - waited_before, handle)
+                steps.note(*_Clocks.read().since(before), handle)
 
         handles._run = timed
         try:
@@ -65,17 +65,25 @@ def watched() -> Iterator[Steps]:
             handles._run = run
 
 
-@contextmanager
-def _waiting_clock() -> Iterator[Any]:
-    file = Path("/proc/thread-self/schedstat")
-    if not file.exists():
-        yield lambda: 0.0
-        return
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        yield lambda: int(os.pread(descriptor, 64, 0).split()[1]) / 1e9
-    finally:
-        os.close(descriptor)
+class _Clocks(NamedTuple):
+    """What the clocks of this thread say."""
+
+    wall: float
+    processor: float
+    given_up: int
+    """How often the thread gave its core up by itself."""
+
+    @classmethod
+    def read(cls) -> Self:
+        """Return what they say now."""
+        given_up = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        return cls(time.perf_counter(), time.thread_time(), given_up)
+
+    def since(self, before: Self) -> tuple[float, float]:
+        """Return how many seconds went by, and how many of them others had the core."""
+        wall = self.wall - before.wall
+        waited = wall - (self.processor - before.processor) if self.given_up == before.given_up else 0.0
+        return wall, max(0.0, waited)
 
 
 @contextmanager
