@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -34,6 +35,9 @@ from clarity.security.vault import DataKey
 
 # What comes with every sealed row; a table may fetch more behind that.
 _COLUMNS = 14 + len(REGISTER_COLUMNS)
+
+# PostgreSQL, `estimate_array_length`: how long an array of unknown length is taken to be.
+_GUESSED = 10
 
 Entity = TypeVar("Entity")
 
@@ -139,11 +143,14 @@ class SealedTable(Generic[Entity]):
         return record if row.id == row_id else None
 
     async def find_some(self, session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, SealedRecord]:
-        """Fetch the records that exist among `ids`, still closed."""
+        """Fetch the records that exist among `ids`, at least one, still closed."""
         name = session.get_bind().dialect.name
         rows: Sequence[Any] | None = None
         if name == "postgresql":
-            rows = await self._some_at_once.rows(await session.connection(), ids=ids)
+            # Of fewer ids than it guesses in a plan for any number, the server would plan each time anew, which takes
+            # longer than to find them; one that is named twice is found once.
+            named = [*ids, *repeat(ids[0], _GUESSED - len(ids))]
+            rows = await self._some_at_once.rows(await session.connection(), ids=named)
         if rows is None:
             rows = (await session.execute(self._some[name], {"ids": ids})).all()
         return {record.id: record for record in map(self.record_of, rows)}

@@ -255,7 +255,7 @@ class UnitsOfWork:
         sessions = self.database.snapshot if snapshot else self.database.reading
         try:
             with translated():
-                async with sessions() as session, transaction:
+                async with _reading(sessions) as session, transaction:
                     yield SqlWork(session, self.tools, ledger)
             ledger.check()
         except BaseException as exc:
@@ -290,6 +290,18 @@ class UnitsOfWork:
         if events:
             with self.database.watch.recording():
                 await self.trail.record(events)
+
+
+@asynccontextmanager
+async def _reading(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+    """Make a session, and close it if it took a connection: to close one without is a task for nothing."""
+    session = sessions()
+    try:
+        yield session
+    finally:
+        if session.in_transaction():
+            async with session:
+                pass
 
 
 async def _commit(session: AsyncSession, ledger: Ledger) -> None:
