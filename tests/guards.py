@@ -2280,6 +2280,20 @@ REMOVALS = (
         "integration/test_watch.py::test_of_a_statement_only_its_verb_and_our_tables_are_told",
     ),
     Removal(
+        "The driver itself is asked outside transactions alone",
+        "persistence/direct.py",
+        "if not adapted.autocommit:",
+        "if False:",
+        "integration/test_direct_statements.py::test_within_a_transaction_the_driver_is_not_asked",
+    ),
+    Removal(
+        "Who is cancelled leaves no connection that waits for an answer",
+        "persistence/direct.py",
+        "await connection.invalidate()",
+        "pass",
+        "integration/test_direct_statements.py::test_whoever_is_cancelled_leaves_no_connection_that_waits_for_an_answer",
+    ),
+    Removal(
         "A unit of work ends at its limit",
         "persistence/watch.py",
         "asyncio.timeout(watch.transaction_timeout_seconds or None)",
