@@ -30,7 +30,7 @@ from benchmarks.fragments import Fragment, FragmentClass
 from benchmarks.loading import Practice
 from benchmarks.people import People
 from benchmarks.watchdog import watched
-from clarity.api.server import set_aside_what_exists
+from clarity.api.server import favour_the_loop, set_aside_what_exists
 from clarity.application.patients import PatientService
 from clarity.application.ports import PatientFilter
 from clarity.application.ports.search import IndexChange, IndexEntry, Reach
@@ -313,7 +313,9 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     logging.getLogger("clarity").setLevel(logging.ERROR)  # that statements are slow is what is looked at here
     job = json.load(sys.stdin)
-    set_aside_what_exists()  # as the server does before it begins
+    # As the server does before it begins.
+    set_aside_what_exists()
+    favour_the_loop()
     # The watchdog sees every step of asyncio's own loop alone; a server runs on uvloop.
     loop = asyncio.new_event_loop if job["what"] == "hold" else uvloop.new_event_loop
     with asyncio.Runner(loop_factory=loop) as runner:

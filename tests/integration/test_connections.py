@@ -6,6 +6,7 @@ import gc
 import json
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -384,7 +385,7 @@ async def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_exists_before_a_server_begins_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen, usual = [], gc.get_threshold()
+    frozen, usual, interval = [], gc.get_threshold(), sys.getswitchinterval()
     monkeypatch.setattr(Server, "run", lambda *_: frozen.append((gc.get_freeze_count(), gc.get_threshold()[2])))
     try:
         gc.set_threshold(usual[0], 10, 10)
@@ -393,6 +394,7 @@ def test_what_exists_before_a_server_begins_is_not_looked_through_again(monkeypa
     finally:
         gc.unfreeze()
         gc.set_threshold(*usual)
+        sys.setswitchinterval(interval)
     [(count, looks)] = frozen
     assert count > 10_000, "the modules and classes of the server alone are more"
     assert looks > 10, "what lasted is looked through less often"
