@@ -23,6 +23,7 @@ the peer's, `page_ratio_p95` likewise; `worst_class_ratio_p50` is the greatest s
 The peer's statements are prepared, and PostgreSQL decides by itself when one plan is to do for all fragments, as it
 does for whoever uses a driver that prepares. The same is measured with `plan_cache_mode = force_custom_plan`, which
 plans for each fragment anew: the figures that begin with `replanning`. They have no bounds.
+The bound on `bytes_per_patient` holds from 200,000 patients on: with fewer, what a server takes for itself is the most.
 Exits with 1 if a figure misses its bound or the pages differ.
 """
 
@@ -57,6 +58,8 @@ BOUNDS = {
 }
 _SMALLEST, _NAMES_ALONE = 10_000, 10_000_000
 _FULL = 1_000_000
+# A server grows by some seven megabytes while it begins to serve: among fewer, they are more than what is measured.
+_ENOUGH = 200_000
 
 
 @dataclass(slots=True)
@@ -180,9 +183,11 @@ def figures_of(largest: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
 def missed(figures: dict[str, Any], growth: Sequence[dict[str, Any]]) -> list[str]:
     """Return what does not hold: figures above their bounds, and fragments of which the two sides gave other pages.
 
-    What was not measured, for lack of a peer, misses nothing.
+    What was not measured, for lack of a peer, misses nothing; nor does the memory for each of a few patients.
     """
-    above = [name for name, bound in BOUNDS.items() if figures[name] is not None and figures[name] > bound]
+    few = growth[-1]["patients"] < _ENOUGH
+    bounds = {name: bound for name, bound in BOUNDS.items() if not (few and name == "bytes_per_patient")}
+    above = [name for name, bound in bounds.items() if figures[name] is not None and figures[name] > bound]
     return above + [f"other page: {text}" for size in growth for text in size["different_pages"]]
 
 

@@ -89,8 +89,10 @@ def test_the_peer_looks_for_wild_cards_as_letters() -> None:
 )
 def test_a_figure_above_its_bound_is_missed(changed: dict[str, float | None], missing: list[str]) -> None:
     figures = {**search.BOUNDS, **changed}
-    assert search.missed(figures, [{"different_pages": []}]) == missing
-    assert search.missed(figures, [{"different_pages": ["mar"]}]) == [*missing, "other page: mar"]
+    assert search.missed(figures, [{"patients": 200_000, "different_pages": []}]) == missing
+    assert search.missed(figures, [{"patients": 200_000, "different_pages": ["mar"]}]) == [*missing, "other page: mar"]
+    few = [{"patients": 20_000, "different_pages": []}]
+    assert search.missed(figures, few) == [name for name in missing if name != "bytes_per_patient"]
 
 
 def test_growth_is_measured_at_each_power_of_ten() -> None:
