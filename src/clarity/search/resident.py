@@ -53,6 +53,7 @@ _LAST_SAVE_SECONDS = 3.0
 _LAST_LOOK_SECONDS = 1.0
 # Of records that do not open, so many are looked up in a search; there are none unless something is badly wrong.
 _MOST_UNOPENED = 100
+_FEW = 100
 _TALLIES = 5
 _LONGEST_RETRY_SECONDS = 30
 
@@ -78,6 +79,11 @@ class _Progress:
     began: float
     total: int = 0
     done: int = 0
+
+    @property
+    def percent(self) -> int:
+        """How much of it is done."""
+        return min(100, 100 * self.done // self.total) if self.total else 0
 
     @property
     def seconds_left(self) -> float:
@@ -151,11 +157,15 @@ class ResidentSearch:
 
     @property
     def note(self) -> str:
-        """The state, the size, and how far behind it may be."""
+        """The state, the size, and how far behind it may be.
+
+        Anybody may read it without logging in, so that sizes are rough: when a small practice takes somebody in, or
+        gives somebody up, is nobody's business.
+        """
         if self._index is None:
-            return f"{self.state}: {self._progress.done} of {self._progress.total} patients"
-        megabytes = self.memory_bytes / 1_000_000
-        return f"{self.state}: {self.patients} patients, {megabytes:.1f} MB, {self.lag_seconds:.1f} s behind at most"
+            return f"{self.state}: {self._progress.percent} % of the patients"
+        size, megabytes = roughly(self.patients), self.memory_bytes / 1_000_000
+        return f"{self.state}: {size} patients, {megabytes:.0f} MB, {self.lag_seconds:.1f} s behind at most"
 
     def needs_snapshot(self, query: PatientQuery | SimilarQuery) -> bool:
         """Tell that only what `streaming` answers has to be of one state with what is shown."""
@@ -409,6 +419,14 @@ class ResidentSearch:
                 # It was being written when somebody was forgotten, and took the place of what was removed for that.
                 await self._snapshot.discard()
                 self._unsaved += _CHANGES_PER_SNAPSHOT
+
+
+def roughly(number: int) -> str:
+    """Return a number to two digits; of a small one, only that it is."""
+    if number < _FEW:
+        return f"fewer than {_FEW}"
+    unit = 10 ** (len(str(number)) - 2)
+    return f"about {round(number / unit) * unit}"
 
 
 async def _reach(work: Work, scope: Scope, query: PatientQuery) -> Reach:

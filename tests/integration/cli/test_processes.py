@@ -133,7 +133,7 @@ def test_it_serves_until_it_is_told_to_stop(practice: Terminal) -> None:
     assert core == (0, 0)
     assert process.returncode == Status.OK
     assert (ready["status"], ready["checks"]["search"]) == ("ready", True)
-    assert re.fullmatch(r"serving: \d+ patients, .* s behind at most", ready["reasons"]["search"])
+    assert re.fullmatch(r"serving: fewer than 100 patients, .* s behind at most", ready["reasons"]["search"])
     assert "route=/ready status=200" in log
     assert "Traceback" not in log
     [snapshot] = practice.folder.rglob("search.snapshot")

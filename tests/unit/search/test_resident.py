@@ -28,7 +28,7 @@ from clarity.domain.errors import HorizonLost, TimedOut, TrailUnavailable, Unava
 from clarity.domain.patients import PatientQuery, PatientStatus
 from clarity.domain.people import Gender
 from clarity.domain.records import Label
-from clarity.search.resident import IndexState, ResidentSearch
+from clarity.search.resident import IndexState, ResidentSearch, roughly
 from clarity.search.snapshot import Snapshot
 from clarity.search.streaming import StreamingSearch
 from clarity.security.frames import SealedFrames
@@ -281,12 +281,20 @@ async def test_while_there_is_no_index_there_is_no_answer_and_never_a_part_of_on
         with pytest.raises(WarmingUp) as refused:
             await found(search)
         assert refused.value.retry_after_seconds >= 1
-        assert search.trouble == search.note == "building: 0 of 3 patients"
+        assert search.trouble == search.note == "building: 0 % of the patients"
         assert search.state is IndexState.BUILDING
         feed.let_go.set()
         await until(lambda: not search.trouble)
         assert (await found(search)).count == 3
-        assert re.fullmatch(r"serving: 3 patients, \d\.\d MB, 0\.\d s behind at most", search.note)
+        assert re.fullmatch(r"serving: fewer than 100 patients, \d MB, 0\.\d s behind at most", search.note)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(99, "fewer than 100"), (100, "about 100"), (1_549, "about 1500"), (1_000_001, "about 1000000")],
+)
+def test_nobody_learns_from_outside_that_somebody_came_or_went(number: int, said: str) -> None:
+    assert roughly(number) == said
 
 
 async def test_an_index_that_the_trail_does_not_know_of_answers_nobody(
