@@ -930,7 +930,7 @@ REMOVALS = (
     Removal(
         "A destroyed key is dead at once, though it was cached",
         "persistence/keys.py",
-        "    if row.wrapped is None:\n        return None\n",
+        "    if wrapped is None or kek_generation is None:\n        return None\n",
         "",
         "integration/test_sealed_rows.py::test_a_destroyed_key_is_dead_at_once_though_it_was_cached",
     ),

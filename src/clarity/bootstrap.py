@@ -45,7 +45,7 @@ from clarity.audit.encoding import Examiner, Notary, decode
 from clarity.audit.trail import GroupCommitTrail
 from clarity.cache.rates import RULES, MemoryRateLimit
 from clarity.config import DatabaseAddress, SecondFactorUse, Settings
-from clarity.domain.access import OPERATOR, POLICY, Actor, Purpose, Role
+from clarity.domain.access import OPERATOR, POLICY, Actor, of_system
 from clarity.domain.ids import RequestId
 from clarity.domain.links import LinkPurpose
 from clarity.domain.practice_hours import PracticeHours
@@ -95,13 +95,7 @@ def operator() -> Actor:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container may run as somebody who has no name
         user = f"uid-{os.getuid()}"
-    return Actor(
-        id=OPERATOR,
-        role=Role.SYSTEM,
-        request=RequestId(uuid7()),
-        purpose=Purpose.SYSTEM_ADMINISTRATION,
-        operator=re.sub(r"[^A-Za-z0-9._$-]", "_", user)[:32],
-    )
+    return of_system(OPERATOR, RequestId(uuid7()), operator=re.sub(r"[^A-Za-z0-9._$-]", "_", user)[:32])
 
 
 def open_keyring(settings: Settings) -> Keyring:

@@ -22,7 +22,7 @@ from clarity.application.outbox import keep_delivering
 from clarity.application.services import Services
 from clarity.bootstrap import Opened, new_telemetry, now, running, today
 from clarity.config import Settings
-from clarity.domain.access import POLICY, SENDER, Actor, Purpose, Role
+from clarity.domain.access import POLICY, SENDER, Actor, of_system
 from clarity.domain.ids import RequestId
 from clarity.persistence.changes import SqlChangeFeed
 from clarity.search.resident import ResidentSearch
@@ -82,7 +82,7 @@ async def serving(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Ser
 
 
 def _sender() -> Actor:
-    return Actor(id=SENDER, role=Role.SYSTEM, request=RequestId(uuid7()), purpose=Purpose.SYSTEM_ADMINISTRATION)
+    return of_system(SENDER, RequestId(uuid7()))
 
 
 def create_app(settings: Settings) -> FastAPI:

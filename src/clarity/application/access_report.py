@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from clarity.application.admission import require_right
 from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, PatientFilter, Work
 from clarity.application.retry import retrying
-from clarity.domain.access import WATCH, Action, Actor, Purpose, Role, right_to, scope_of
+from clarity.domain.access import WATCH, Action, Actor, Role, of_system, right_to, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Invalid
 from clarity.domain.ids import AccountId, PatientId, RequestId
@@ -156,7 +156,7 @@ class AccessReportService:
         return Attempt(actor=self._watch(attempt.actor.request), action=Action.REPORT, at=attempt.at)
 
     def _watch(self, request: RequestId) -> Actor:
-        return Actor(id=WATCH, role=Role.SYSTEM, request=request, purpose=Purpose.SYSTEM_ADMINISTRATION)
+        return of_system(WATCH, request)
 
     def _today(self) -> date:
         return self.now().astimezone(self.zone).date()

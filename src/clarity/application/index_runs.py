@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from clarity.application.ports import BeginReading, Clock, NewId
 from clarity.application.retry import retrying
-from clarity.domain.access import INDEXER, Action, Actor, Purpose, Role
+from clarity.domain.access import INDEXER, Action, of_system
 from clarity.domain.audit import Attempt
 from clarity.domain.ids import RequestId
 
@@ -20,8 +20,6 @@ class IndexRuns:
     @retrying
     async def __call__(self, count: int) -> None:
         """Return once it is durable that the index took in `count` records. Raises `TrailUnavailable`."""
-        indexer = Actor(
-            id=INDEXER, role=Role.SYSTEM, request=RequestId(self.new_id()), purpose=Purpose.SYSTEM_ADMINISTRATION
-        )
+        indexer = of_system(INDEXER, RequestId(self.new_id()))
         async with self.reading() as work:
             work.note(Attempt(actor=indexer, action=Action.REFRESH, at=self.now(), count=count))

@@ -38,11 +38,11 @@ class DataKeys(Protocol):
         ...
 
 
-def wrapped_key(row: Any, subject: UUID) -> WrappedKey | None:
-    """Return the wrapped key that a fetched row brought along, or `None` if it was destroyed."""
-    if row.wrapped is None:
+def wrapped_key(subject: UUID, generation: int, kek_generation: int | None, wrapped: bytes | None) -> WrappedKey | None:
+    """Return the wrapped key that a fetched row brought along, or `None` if it was destroyed or is not there."""
+    if wrapped is None or kek_generation is None:
         return None
-    return WrappedKey(subject, row.key_generation, row.kek_generation, row.wrapped)
+    return WrappedKey(subject, generation, kek_generation, wrapped)
 
 
 def key_columns(wrapped: WrappedKey, at: datetime) -> dict[str, Any]:

@@ -30,7 +30,6 @@ from clarity.persistence.registry import number_of
 from clarity.persistence.sealing import SealedMapper, SealedRecord
 from clarity.persistence.tables import Stamp, write_one
 from clarity.persistence.types import Uuid16
-from clarity.security.keyring import WrappedKey
 from clarity.security.vault import DataKey
 
 # What comes with every sealed row; a table may fetch more behind that.
@@ -189,7 +188,7 @@ class SealedTable(Generic[Entity]):
             ),
             version=version,
             ciphertext=sealed,
-            wrapped=None if wrapped is None else WrappedKey(patient, generation, kek_generation, wrapped),
+            wrapped=wrapped_key(patient, generation, kek_generation, wrapped),
             written_at=updated_at,
             written_by=updated_by,
             consents=register_of(consents, patient),
@@ -293,7 +292,7 @@ class SealedTable(Generic[Entity]):
                 record,
                 version=row.version,
                 ciphertext=row.sealed,
-                wrapped=wrapped_key(row, record.patient),
+                wrapped=wrapped_key(record.patient, row.key_generation, row.kek_generation, row.wrapped),
                 written_at=row.written_at,
                 written_by=row.written_by,
             )

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import date
-from enum import StrEnum
 from functools import partial
 from itertools import islice
 from math import ceil
@@ -26,6 +25,7 @@ from clarity.application.ports.search import (
     IndexGap,
     Reach,
 )
+from clarity.application.ports.telemetry import IndexState
 from clarity.domain.access import Scope
 from clarity.domain.errors import HorizonLost, TimedOut, WarmingUp
 from clarity.domain.ids import PatientId
@@ -61,15 +61,6 @@ _log = logging.getLogger(__name__)
 
 RecordRun = Callable[[int], Awaitable[None]]
 """Makes it durable in the trail that so many records were taken in."""
-
-
-class IndexState(StrEnum):
-    """How an index stands. It answers while it is `SERVING`, and at no other time."""
-
-    LOADING = "loading"
-    BUILDING = "building"
-    SERVING = "serving"
-    REBUILDING = "rebuilding"
 
 
 @dataclass(slots=True)

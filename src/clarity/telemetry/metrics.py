@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from clarity.application.ports.telemetry import (
     End,
     GateSource,
+    IndexState,
     Kind,
     PoolSource,
     SealSource,
@@ -27,7 +28,6 @@ from clarity.application.ports.telemetry import (
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STATUSES = {int(status): str(int(status)) for status in HTTPStatus}
-_INDEX_STATES = ("loading", "building", "serving", "rebuilding")
 _GONE = "none"
 """The status of an answer that nobody waited for."""
 
@@ -231,7 +231,7 @@ def _of_trail(trail: TrailSource) -> Iterable[Metric]:
 
 def _of_search(search: SearchSource) -> Iterable[Metric]:
     states = GaugeMetricFamily("clarity_search_index_state", "What the search index does.", labels=["state"])
-    for state in _INDEX_STATES:
+    for state in IndexState:
         states.add_metric([state], float(state == search.state))
     yield states
     yield GaugeMetricFamily("clarity_search_index_patients", "Patients in the search index.", value=search.patients)

@@ -23,12 +23,13 @@ from clarity.application.ports.search import (
     Tally,
     instant_in_tally,
 )
+from clarity.application.ports.telemetry import IndexState
 from clarity.domain.access import Action, Role, scope_of
 from clarity.domain.errors import HorizonLost, TimedOut, TrailUnavailable, Unavailable, WarmingUp
 from clarity.domain.patients import PatientQuery, PatientStatus
 from clarity.domain.people import Gender
 from clarity.domain.records import Label
-from clarity.search.resident import IndexState, ResidentSearch, roughly
+from clarity.search.resident import ResidentSearch, roughly
 from clarity.search.snapshot import Snapshot
 from clarity.search.streaming import StreamingSearch
 from clarity.security.frames import SealedFrames

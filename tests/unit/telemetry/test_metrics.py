@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from clarity.application.ports.telemetry import End, Kind, PoolState, Shape
+from clarity.application.ports.telemetry import End, IndexState, Kind, PoolState, Shape
 from clarity.domain.ids import RequestId
 from clarity.telemetry.metrics import Metrics
 from clarity.telemetry.observer import Telemetry
@@ -41,7 +41,7 @@ class Kept:
     inside: int = 8
     waiting: int = 9
     shed: int = 10
-    state: str = "serving"
+    state: IndexState = IndexState.SERVING
     patients: int = 11
     memory_bytes: int = 1_100
     lag_seconds: float = 0.5

@@ -186,12 +186,21 @@ class SealSource(Protocol):
         ...
 
 
+class IndexState(StrEnum):
+    """How a search index stands. It answers while it is `SERVING`, and at no other time."""
+
+    LOADING = "loading"
+    BUILDING = "building"
+    SERVING = "serving"
+    REBUILDING = "rebuilding"
+
+
 class SearchSource(Protocol):
     """Tells how the search index of a server stands."""
 
     @property
-    def state(self) -> str:
-        """What it does: loading, building, serving or rebuilding."""
+    def state(self) -> IndexState:
+        """What it does."""
         ...
 
     @property

@@ -18,6 +18,7 @@ from clarity.domain.access.actors import (
     Relation,
     Role,
     nobody,
+    of_system,
 )
 from clarity.domain.access.consents import PART2_NOTICE, Consent, ConsentRegister
 from clarity.domain.access.decisions import (
@@ -58,6 +59,7 @@ __all__ = [
     "Scope",
     "decide",
     "nobody",
+    "of_system",
     "relations_of",
     "right_to",
     "scope_of",

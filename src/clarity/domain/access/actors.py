@@ -187,6 +187,12 @@ INDEXER = UUID(int=4)
 """The system actor that fills the search index of a server."""
 
 
+def of_system(actor: UUID, request: RequestId, *, operator: str = "") -> Actor:
+    """Return one who acts without an account, in one request; `operator` is who runs the process, if that counts."""
+    purpose = USUAL_PURPOSE[Role.SYSTEM]
+    return Actor(id=actor, role=Role.SYSTEM, request=request, purpose=purpose, operator=operator)
+
+
 def nobody(request: RequestId) -> Actor:
     """Return whoever is not logged in, or failed to, in one request."""
     return Actor(id=ANONYMOUS, role=Role.NOBODY, request=request, purpose=USUAL_PURPOSE[Role.NOBODY])

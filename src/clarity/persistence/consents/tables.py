@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Select, and_,
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from clarity.domain.ids import PatientId
-from clarity.persistence.keys import DataKeyRow
+from clarity.persistence.keys import DataKeyRow, wrapped_key
 from clarity.persistence.tables import Base, SealedColumns
 from clarity.security.keyring import WrappedKey
 
@@ -62,8 +62,7 @@ def register_of(columns: Sequence[Any], patient: PatientId) -> SealedRegister | 
     version, sealed, generation, kek_generation, wrapped = columns
     if sealed is None:
         return None
-    key = None if wrapped is None else WrappedKey(patient, generation, kek_generation, wrapped)
-    return SealedRegister(patient, version, sealed, key)
+    return SealedRegister(patient, version, sealed, wrapped_key(patient, generation, kek_generation, wrapped))
 
 
 def register_is_as(fetched: SealedRegister | None, patient: PatientId) -> ColumnElement[bool]:

@@ -108,7 +108,9 @@ class DuplicateWatch:
             )
             .where(PatientRow.id.in_(sealed_for))
         )
-        wrapped = {PatientId(row.id): wrapped_key(row, row.id) for row in keys}
+        wrapped = {
+            PatientId(row.id): wrapped_key(row.id, row.key_generation, row.kek_generation, row.wrapped) for row in keys
+        }
         for (one, other), kinds in sorted(pairs.items()):
             key = wrapped.get(one)
             if key is None:

@@ -301,23 +301,17 @@ class SqlPatientRepository:
         decision = decide(scope, record)
         return decision.allowed and isinstance(record, SealedRecord) and self._may_be_shown(scope, record)
 
-    def _covers(self, scope: Scope, record: SealedRecord) -> bool:
-        """Tell whether `scope` covers an existing record by its exact label; one that does not open it does not."""
+    def _covers(self, scope: Scope, record: SealedRecord, *, unopened: bool = False) -> bool:
+        """Tell whether `scope` covers an existing record by its exact label; `unopened` if it does not open."""
         try:
             label = self.table.label_of(record)
             return scope.after_opening(record, label, self.table.consents_of(record)).allowed
         except CannotOpen:
-            return False
+            return unopened
 
     def _may_be_shown(self, scope: Scope, record: SealedRecord) -> bool:
         """Tell whether the exact label lets `scope` cover a record; one that does not open is for others to report."""
-        if record.standing is None or not record.standing.guarded:
-            return True
-        try:
-            label = self.table.label_of(record)
-            return scope.after_opening(record, label, self.table.consents_of(record)).allowed
-        except CannotOpen:
-            return True
+        return record.standing is None or not record.standing.guarded or self._covers(scope, record, unopened=True)
 
     async def _in_order(
         self, statement: Any, *, after: PatientId | None, at_a_time: int
