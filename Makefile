@@ -84,6 +84,8 @@ lock: $(VENV)/bin/python ## Pin the newest dependencies that pyproject.toml allo
 	@$(VENV)/lock/bin/uv pip compile $(COMPILE) pyproject.toml --all-extras --group build -o requirements.lock
 	@$(VENV)/lock/bin/uv pip compile $(COMPILE) pyproject.toml --all-extras --group build --group dev \
 		--constraint requirements.lock -o requirements-dev.lock
+	@$(VENV)/lock/bin/uv pip compile $(COMPILE) pyproject.toml --all-extras --group build --group dev --group bench \
+		--constraint requirements-dev.lock -o requirements-bench.lock
 	@rm -rf $(VENV)/lock
 
 .PHONY: clean
@@ -113,4 +115,9 @@ $(STAMPS)/clarity: pyproject.toml $(STAMPS)/runtime
 $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/clarity
 	@echo "Installing test and check tools (requirements-dev.lock)"
 	@$(PIP_INSTALL) $(LOCKED) -r requirements-dev.lock
+	@touch $@
+
+$(STAMPS)/bench: requirements-bench.lock $(STAMPS)/dev
+	@echo "Installing what benchmarks compare with (requirements-bench.lock)"
+	@$(PIP_INSTALL) $(LOCKED) -r requirements-bench.lock
 	@touch $@

@@ -7,6 +7,8 @@ import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from importlib.metadata import metadata
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from clarity.domain.errors import Misconfigured
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock")
 PINNED = re.compile(r"[a-z0-9-]+(\[[a-z0-9,-]+\])?==[^\s;]+( ; [^#]+?)?( --hash=sha256:[0-9a-f]{64})+")
 
 
@@ -49,6 +51,7 @@ def requirements() -> Iterator[tuple[str, str]]:
     for extra in project["optional-dependencies"].values():
         yield from ((requirement, "requirements.lock") for requirement in extra)
     yield from ((requirement, "requirements-dev.lock") for requirement in groups["dev"])
+    yield from ((requirement, "requirements-bench.lock") for requirement in groups["bench"])
 
 
 def shipped_texts() -> Iterator[tuple[str, str]]:
@@ -72,8 +75,9 @@ def test_a_lock_says_nothing_about_where_packages_come_from(lock: str) -> None:
     assert re.search(r"://|index-url|find-links|trusted-host", (ROOT / lock).read_text()) is None
 
 
-def test_the_tools_are_locked_beside_the_very_same_dependencies() -> None:
-    assert set(locked("requirements.lock")) <= set(locked("requirements-dev.lock"))
+@pytest.mark.parametrize(("smaller", "larger"), list(pairwise(LOCKS)))
+def test_the_tools_are_locked_beside_the_very_same_dependencies(smaller: str, larger: str) -> None:
+    assert set(locked(smaller)) <= set(locked(larger))
 
 
 @pytest.mark.parametrize(("requirement", "lock"), list(requirements()))
@@ -85,12 +89,18 @@ def test_what_the_project_asks_for_is_locked(requirement: str, lock: str) -> Non
 @pytest.mark.parametrize("requirement", [requirement for requirement, _ in requirements() if "[" in requirement])
 def test_an_extra_that_is_asked_for_exists(requirement: str) -> None:
     wanted = Requirement(requirement)
+    if requirement in PROJECT["dependency-groups"]["bench"] and find_spec(wanted.name) is None:
+        pytest.skip("what benchmarks compare with is installed for them alone")
     assert wanted.extras <= set(metadata(wanted.name).get_all("Provides-Extra", []))
 
 
-def test_the_lock_holds_nothing_of_the_tools() -> None:
-    tools = {canonicalize_name(Requirement(tool).name) for tool in PROJECT["dependency-groups"]["dev"]}
-    assert versions("requirements.lock").keys().isdisjoint(tools)
+@pytest.mark.parametrize(
+    ("lock", "group"),
+    [("requirements.lock", "dev"), ("requirements.lock", "bench"), ("requirements-dev.lock", "bench")],
+)
+def test_the_lock_holds_nothing_of_the_tools(lock: str, group: str) -> None:
+    tools = {canonicalize_name(Requirement(tool).name) for tool in PROJECT["dependency-groups"][group]}
+    assert versions(lock).keys().isdisjoint(tools)
 
 
 def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
