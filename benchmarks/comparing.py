@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from benchmarks.driver import connected
 from benchmarks.fragments import Fragment, FragmentClass
 from benchmarks.loading import Practice
+from benchmarks.measuring import percentile
 from benchmarks.peer import Peer, PlainPatient
 from clarity.application.pages import Page
 from clarity.application.services import Services
@@ -141,15 +142,6 @@ async def sides(stack: AsyncExitStack, services: Services, practice: Practice, t
     connection, replanning = [await stack.enter_async_context(connected(practice.peer_url)) for _ in range(2)]
     await replanning.execute("SET plan_cache_mode = force_custom_plan")
     return Sides(services, await Peer.prepared(connection), await Peer.prepared(replanning), today)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of `values` lie, interpolated between neighbours."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
 def ratio(ours: Sequence[float], peer: Sequence[float], share: float) -> float | None:

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -54,6 +54,8 @@ class Practice:
     owner_url: str
     peer_url: str
     seed: int
+    with_ssn: bool = False
+    """Whether patients have a social security number beside their MRN."""
 
     @property
     def settings(self) -> Settings:
@@ -90,7 +92,7 @@ async def _without_indexes(connection: Connection) -> list[str]:
 async def _copy_all(practice: Practice, first: int, last: int) -> None:
     spawn = multiprocessing.get_context("spawn")
     loop = asyncio.get_running_loop()
-    described = json.dumps([practice.data_dir, practice.url, practice.owner_url, practice.peer_url, practice.seed])
+    described = json.dumps(asdict(practice))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         # Rows hold nothing that refers to itself, and there are too many of them to be looked through.
@@ -106,7 +108,7 @@ async def _copy_all(practice: Practice, first: int, last: int) -> None:
 
 def _copy_some(described: str, count: int, first: int, last: int) -> int:
     """Seal and copy some people, in a process of its own."""
-    practice = Practice(*json.loads(described))
+    practice = Practice(**json.loads(described))
     people = _people(count, practice.seed).some(first, last)
     return asyncio.run(_copied(practice, [(PatientId(uuid7()), person) for person in people]))
 
@@ -118,7 +120,7 @@ def _people(count: int, seed: int) -> People:
 
 async def _copied(practice: Practice, people: Sequence[tuple[PatientId, Any]]) -> int:
     writer = _writer(practice.data_dir, practice.url)
-    rows = [writer.rows_of(person.patient(identity)) for identity, person in people]
+    rows = [writer.rows_of(person.patient(identity, with_ssn=practice.with_ssn)) for identity, person in people]
     async with connected(practice.owner_url) as ours, ours.transaction():
         await ours.execute("SET LOCAL session_replication_role = replica")
         await copy_rows(ours, rows)

@@ -83,7 +83,20 @@ class Person:
     def gender(self) -> Gender:
         return Gender.FEMALE if self.female else Gender.MALE
 
-    def patient(self, identity: PatientId) -> Patient:
+    @property
+    def state(self) -> str:
+        return STATE
+
+    @property
+    def mrn(self) -> str:
+        return str(10_000_000 + self.number)
+
+    @property
+    def ssn(self) -> str:
+        """A number of an area that is never given out, beginning with 9."""
+        return f"{900 + self.number // 1_000_000 % 100}-{self.number // 10_000 % 100:02}-{self.number % 10_000:04}"
+
+    def patient(self, identity: PatientId, *, with_ssn: bool = False) -> Patient:
         """Return the same as a patient record."""
         return Patient(
             id=identity,
@@ -91,7 +104,7 @@ class Person:
             born=PartialDate.of(self.born),
             gender=self.gender,
             birth_sex=BirthSex.FEMALE if self.female else BirthSex.MALE,
-            identifiers=(Identifier.mrn(str(10_000_000 + self.number)),),
+            identifiers=(Identifier.mrn(self.mrn), *((Identifier.ssn(self.ssn),) if with_ssn else ())),
             telecoms=(
                 Telecom(system=TelecomSystem.PHONE, value=self.phone, use=TelecomUse.MOBILE),
                 Telecom(system=TelecomSystem.EMAIL, value=self.email),
@@ -100,7 +113,7 @@ class Person:
                 Address(
                     lines=(self.line,),
                     city=self.city,
-                    state=STATE,
+                    state=self.state,
                     postal_code=self.postal_code,
                     country="US",
                     use=AddressUse.HOME,

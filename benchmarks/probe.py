@@ -18,16 +18,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import date
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import uvloop
 
-from benchmarks.comparing import PAGE, Question, by_class, desk, percentile, questions, sides, summary
+from benchmarks.comparing import PAGE, Question, by_class, desk, questions, sides, summary
 from benchmarks.driver import Connection, connected
 from benchmarks.fragments import Fragment, FragmentClass
 from benchmarks.loading import Practice
+from benchmarks.measuring import memory_bytes, percentile
 from benchmarks.people import People
 from benchmarks.watchdog import watched
 from clarity.api.server import favour_the_loop, set_aside_what_exists
@@ -54,15 +54,6 @@ _RENAMED = 1_500
 _TOUCHED = 400
 _SEARCHERS = 4
 _BATCH = 1_000
-
-
-def memory_bytes(field: str = "VmRSS") -> int:
-    """Return how much memory this process has in use, or had at most (`VmHWM`)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == field:
-            return int(value.split()[0]) * 1024
-    return 0
 
 
 @asynccontextmanager

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from benchmarks import leakage, peer, search
-from benchmarks.comparing import Question, Timed, by_class, percentile, questions, summary
+from benchmarks.comparing import Question, Timed, by_class, questions, summary
 from benchmarks.fragments import LONGEST, Fragment, FragmentClass, fragments_among
 from benchmarks.growth import Line, drawn
+from benchmarks.measuring import percentile
 from benchmarks.people import People
 from benchmarks.thief import Distribution, Thief, trigrams_of
 from benchmarks.watchdog import watched
