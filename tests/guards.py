@@ -274,7 +274,7 @@ REMOVALS = (
     Removal(
         "Another record than was asked for is not returned",
         "persistence/records.py",
-        "return record if row.id == row_id else None",
+        "return record if record.id == row_id else None",
         "return record",
         "integration/test_sealed_rows.py::test_asking_for_nobody_fetches_somebody_and_returns_nobody",
     ),
@@ -2281,15 +2281,15 @@ REMOVALS = (
     ),
     Removal(
         "The driver itself is asked outside transactions alone",
-        "persistence/direct.py",
-        "if not adapted.autocommit:",
-        "if False:",
+        "persistence/engine.py",
+        "async_sessionmaker(writing, expire_on_commit=False)",
+        "async_sessionmaker(writing, expire_on_commit=False, info=lent)",
         "integration/test_direct_statements.py::test_within_a_transaction_the_driver_is_not_asked",
     ),
     Removal(
         "Who is cancelled leaves no connection that waits for an answer",
         "persistence/direct.py",
-        "await connection.invalidate()",
+        "lent.invalidate()",
         "pass",
         "integration/test_direct_statements.py::test_whoever_is_cancelled_leaves_no_connection_that_waits_for_an_answer",
     ),

@@ -1,38 +1,58 @@
 """What the driver is asked itself is watched, bounded and translated like what goes through SQLAlchemy."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import BigInteger, bindparam, text
 
 from clarity.application.ports.telemetry import Kind, Shape
-from clarity.domain.errors import TimedOut, Unavailable
-from clarity.persistence.direct import DirectStatement
-from clarity.persistence.engine import EngineOptions
+from clarity.domain.errors import PoolExhausted, TimedOut, Unavailable
+from clarity.persistence.direct import DirectStatement, Lent
+from clarity.persistence.engine import Database, EngineOptions
 from clarity.persistence.errors import translated
 from tests.integration.test_watch import Notes, watched
 
 COUNTED = DirectStatement(text("SELECT count(*) + :more FROM patients").bindparams(bindparam("more", type_=BigInteger)))
 FOR_EVER = DirectStatement(text("SELECT pg_sleep(600)"))
+PROCESS = DirectStatement(text("SELECT pg_backend_pid()"))
+
+
+async def asked(database: Database, statement: DirectStatement, **values: Any) -> Sequence[Any]:
+    async with database.reading() as session:
+        lent = Lent.to(session)
+        assert lent is not None
+        with translated():
+            return await lent.rows(statement, **values)
 
 
 async def test_a_direct_statement_is_told_of_like_any_other(postgresql_options: EngineOptions) -> None:
     notes = Notes()
-    async with watched(postgresql_options, notes) as database, database.reading() as session:
-        rows = await COUNTED.rows(await session.connection(), more=7)
-    assert rows is not None
+    async with watched(postgresql_options, notes) as database:
+        rows = await asked(database, COUNTED, more=7)
     assert [tuple(row) for row in rows] == [(7,)]
     assert notes.statements == [(Shape("SELECT", ("patients",)), Kind.READ, False)]
 
 
 async def test_within_a_transaction_the_driver_is_not_asked(postgresql_options: EngineOptions) -> None:
-    notes = Notes()
-    async with watched(postgresql_options, notes) as database:
+    async with watched(postgresql_options, Notes()) as database:
         for sessions in (database.snapshot, database.writing):
             async with sessions() as session:
-                assert await COUNTED.rows(await session.connection(), more=7) is None
-    assert notes.statements == []
+                assert Lent.to(session) is None
+
+
+async def test_a_connection_that_was_in_a_transaction_is_lent_outside_of_it(postgresql_options: EngineOptions) -> None:
+    # The first is the same throughout a transaction.
+    state = DirectStatement(text("SELECT now(), current_setting('transaction_isolation')"))
+    async with watched(replace(postgresql_options, pool_size=1), Notes()) as database:
+        for sessions in (database.snapshot, database.writing):
+            async with sessions() as session:
+                await session.execute(text("SELECT 1"))
+            [[first, isolation]], [[second, _]] = await asked(database, state), await asked(database, state)
+            assert first < second
+            assert isolation == "read committed"
 
 
 async def test_a_direct_statement_ends_at_its_limit_and_its_connection_goes_on(
@@ -41,11 +61,11 @@ async def test_a_direct_statement_ends_at_its_limit_and_its_connection_goes_on(
     notes = Notes()
     bounded = replace(postgresql_options, statement_timeout_ms=100, pool_size=1)
     async with watched(bounded, notes) as database:
-        with pytest.raises(TimedOut), translated():
-            async with database.reading() as session, asyncio.timeout(5):
-                await FOR_EVER.rows(await session.connection())
-        async with database.reading() as session:
-            assert await COUNTED.rows(await session.connection(), more=0) is not None
+        [[before]] = await asked(database, PROCESS)
+        with pytest.raises(TimedOut):
+            async with asyncio.timeout(5):
+                await asked(database, FOR_EVER)
+        assert [tuple(row) for row in await asked(database, PROCESS)] == [(before,)]
     assert notes.failed == [(Shape("SELECT", ()), Kind.READ, "57", True)]
 
 
@@ -54,25 +74,36 @@ async def test_whoever_is_cancelled_leaves_no_connection_that_waits_for_an_answe
 ) -> None:
     notes = Notes()
     async with watched(replace(postgresql_options, pool_size=1), notes) as database:
+        [[before]] = await asked(database, PROCESS)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1), database.reading() as session:
-                before = await session.scalar(text("SELECT pg_backend_pid()"))
-                await FOR_EVER.rows(await session.connection())
-        async with database.reading() as session:
-            assert await session.scalar(text("SELECT pg_backend_pid()")) != before
+            async with asyncio.timeout(0.1):
+                await asked(database, FOR_EVER)
+        assert [tuple(row) for row in await asked(database, PROCESS)] != [(before,)]
     assert [error for _, _, error, _ in notes.failed] == ["interrupted"]
+
+
+async def test_whoever_finds_all_connections_lent_waits_and_is_told_when_it_takes_too_long(
+    postgresql_options: EngineOptions,
+) -> None:
+    few = replace(postgresql_options, pool_size=1, pool_timeout_seconds=0.2)
+    async with watched(few, Notes()) as database:
+        async with database.reading() as session:
+            await session.execute(text("SELECT 1"))
+            with pytest.raises(PoolExhausted):
+                await asked(database, PROCESS)
+        assert await asked(database, PROCESS)
 
 
 async def test_a_connection_that_broke_under_a_direct_statement_is_told_as_such(
     postgresql_options: EngineOptions,
 ) -> None:
+    end = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = :asked AND pid <> pg_backend_pid()"
+    )
     async with watched(replace(postgresql_options, pool_size=2), Notes()) as database, database.reading() as other:
-        with pytest.raises(Unavailable), translated():
-            async with database.reading() as session:
-                process = await session.scalar(text("SELECT pg_backend_pid()"))
-                asking = asyncio.create_task(FOR_EVER.rows(await session.connection()))
-                await asyncio.sleep(0)
-                await other.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process})
-                await asking
-        async with database.reading() as session:
-            assert await COUNTED.rows(await session.connection(), more=0) is not None
+        asking = asyncio.create_task(asked(database, FOR_EVER))
+        while not (await other.execute(end, {"asked": FOR_EVER.text})).all():
+            await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable):
+            await asking
+        assert await asked(database, COUNTED, more=0)

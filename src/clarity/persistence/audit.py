@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.audit import Entry
 from clarity.domain.errors import Unavailable
-from clarity.persistence.direct import DirectStatement
+from clarity.persistence.direct import DirectStatement, rows_over
 from clarity.persistence.errors import translated
 from clarity.persistence.tables import Base
 
@@ -144,8 +144,7 @@ async def _append_at_once(connection: AsyncConnection, entries: Sequence[Entry])
     for table, rows in told:
         for column in table.__table__.c:
             parameters[f"{table.__tablename__}_{column.name}"] = [row[column.name] for row in rows]
-    if await _AT_ONCE.rows(connection, **parameters) is None:
-        raise Unavailable  # in a transaction, which would have to be committed too
+    await rows_over(connection, _AT_ONCE, **parameters)
 
 
 @dataclass(slots=True)

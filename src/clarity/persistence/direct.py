@@ -1,6 +1,6 @@
-"""Statements of which PostgreSQL's driver is asked itself, since they run with every search.
+"""Statements of which PostgreSQL's driver is asked itself, since they run with every read.
 
-What lies before the driver takes twice as long as a page of records takes the driver and the server together. Such a
+What lies before the driver takes several times as long as the driver and the server together take for a record. Such a
 statement is built like all others, and compiled once; the watch is told of it as of any other.
 """
 
@@ -9,11 +9,15 @@ from time import perf_counter
 from typing import Any
 
 from asyncpg.exceptions import PostgresError
-from sqlalchemy import ClauseElement, Dialect
+from sqlalchemy import BindParameter, ClauseElement, Dialect
 from sqlalchemy.dialects.postgresql import asyncpg
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.util import await_, greenlet_spawn
 
-from clarity.persistence.watch import shape_of, watch_of
+from clarity.application.ports.telemetry import Kind
+from clarity.persistence.watch import Watch, shape_of, watch_of
+
+_LENT = "clarity_lent"
 
 _dialect: Callable[[], Dialect] = asyncpg.dialect
 
@@ -23,30 +27,68 @@ class DirectStatement:
 
     def __init__(self, statement: ClauseElement) -> None:
         """Compile it. A parameter that has a value of its own is asked for it each time."""
-        self._compiled: Any = statement.compile(dialect=_dialect())
-        self._text = str(self._compiled)
-        self._shape = shape_of(self._text)
+        compiled: Any = statement.compile(dialect=_dialect())
+        self.text = str(compiled)
+        self.shape = shape_of(self.text)
+        self._parameters: list[tuple[str, BindParameter[Any]]] = [
+            (name, compiled.binds[name]) for name in compiled.positiontup
+        ]
 
-    async def rows(self, connection: AsyncConnection, **values: Any) -> Sequence[Any] | None:
-        """Return the rows, or `None` if the connection is in a transaction, which the driver may not know of yet.
+    def values(self, given: dict[str, Any]) -> list[Any]:
+        """Return the value of each parameter in the order of the text."""
+        return [given.get(name, own.effective_value) for name, own in self._parameters]
 
-        Raises the driver's own errors, which `translated` knows.
-        """
-        adapted: Any = (await connection.get_raw_connection()).dbapi_connection
-        if not adapted.autocommit:
-            return None
-        watch, kind = watch_of(connection)
-        parameters = self._compiled.construct_params(values)
-        began = perf_counter()
+
+class Lent:
+    """Connections of a pool, each lent to one statement that is a transaction of its own."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Take them from the pool of `engine`, and tell what watches it."""
+        self._engine = engine.sync_engine
+        self._watch, self._kind = watch_of(self._engine)
+
+    @classmethod
+    def to(cls, session: AsyncSession) -> "Lent | None":
+        """Return what lends connections to a session whose statements stand alone; `None` to any other."""
+        lent: Lent | None = session.info.get(_LENT)
+        return lent
+
+    @property
+    def offered(self) -> dict[str, "Lent"]:
+        """The `info` of sessions that may be lent them."""
+        return {_LENT: self}
+
+    async def rows(self, statement: DirectStatement, **values: Any) -> Sequence[Any]:
+        """Return the rows. Raises the driver's own errors, which `translated` knows."""
+        rows: Sequence[Any] = await greenlet_spawn(self._rows, statement, statement.values(values))
+        return rows
+
+    def _rows(self, statement: DirectStatement, values: list[Any]) -> Any:
+        lent = self._engine.pool.connect()
         try:
-            rows: Sequence[Any] = await adapted.driver_connection.fetch(
-                self._text, *[parameters[name] for name in self._compiled.positiontup]
-            )
+            return await_(_asked(lent.driver_connection, statement, values, self._watch, self._kind))
         except BaseException as exc:
-            watch.failed(self._shape, kind, perf_counter() - began, exc)
             if not isinstance(exc, PostgresError):
                 # Nobody knows what state it is in, nor whether an answer is still to come.
-                await connection.invalidate()
+                lent.invalidate()
             raise
-        watch.answered(self._shape, kind, perf_counter() - began)
-        return rows
+        finally:
+            lent.close()
+
+
+async def rows_over(connection: AsyncConnection, statement: DirectStatement, **values: Any) -> Sequence[Any]:
+    """Return the rows by a connection of one's own that is not in a transaction. Raises the driver's own errors."""
+    inner: Any = connection.sync_connection
+    driver = (await connection.get_raw_connection()).driver_connection
+    return await _asked(driver, statement, statement.values(values), *watch_of(inner))
+
+
+async def _asked(driver: Any, statement: DirectStatement, values: list[Any], watch: Watch, kind: Kind) -> Sequence[Any]:
+    began = perf_counter()
+    try:
+        rows: Sequence[Any] = await driver.fetch(statement.text, *values)
+    except BaseException as exc:
+        watch.failed(statement.shape, kind, perf_counter() - began, exc)
+        raise
+    watch.answered(statement.shape, kind, perf_counter() - began)
+    return rows

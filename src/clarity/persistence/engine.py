@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 
 from clarity.application.ports.telemetry import UNOBSERVED, DatabaseObserver, Kind, PoolState
 from clarity.domain.errors import Misconfigured, PoolExhausted
+from clarity.persistence.direct import Lent
 from clarity.persistence.watch import KIND, Watch, WatchedPool, limit_statements_of_file, named, states_of
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -79,9 +80,10 @@ class Database:
         turn: Callable[[], AbstractAsyncContextManager[None]],
         watch: Watch,
     ) -> None:
+        lent = Lent(reading).offered if reading.dialect.name == "postgresql" else {}
         self.writing: Sessions = async_sessionmaker(writing, expire_on_commit=False)
         """Sessions with a transaction."""
-        self.reading: Sessions = async_sessionmaker(reading, expire_on_commit=False)
+        self.reading: Sessions = async_sessionmaker(reading, expire_on_commit=False, info=lent)
         """Sessions in which each statement stands alone."""
         self.snapshot: Sessions = async_sessionmaker(snapshot, expire_on_commit=False)
         """Sessions that read the database as it was at their first statement, and cannot write."""

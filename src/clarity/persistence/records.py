@@ -1,6 +1,6 @@
 """Tables of sealed records: what fetches them, writes them and keeps their versions is the same for every kind."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import repeat
@@ -22,7 +22,7 @@ from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
 from clarity.persistence.break_glass.tables import emergencies_of
 from clarity.persistence.care_team import care_team_of
 from clarity.persistence.consents.tables import REGISTER_COLUMNS, register_is_as, register_of, with_consents
-from clarity.persistence.direct import DirectStatement
+from clarity.persistence.direct import DirectStatement, Lent
 from clarity.persistence.history import RecordVersionRow, keep_version
 from clarity.persistence.keys import DataKeyRow, DataKeys, wrapped_key
 from clarity.persistence.ledger import Ledger
@@ -71,6 +71,9 @@ class SealedTable(Generic[Entity]):
     row. Of `entity`, every field is sealed but those in `outside`, which the table keeps in columns or elsewhere.
     """
 
+    beside: Sequence[Any] = ()
+    """Columns that are fetched too, last of all."""
+
     def __init__(
         self,
         rows: Any,
@@ -110,7 +113,7 @@ class SealedTable(Generic[Entity]):
             .select_from(rows)
             .outerjoin(DataKeyRow, _opens(owner, rows.key_generation))
         )
-        self.fetched = with_consents(fetched, owner)
+        self.fetched = with_consents(fetched, owner).add_columns(*self.beside)
         """The statement that fetches records with what the policy must know and the key to open them."""
         self.one = self.of_id(self.fetched)
         """The same for the record with the parameter `id`; built once, as it runs with most requests."""
@@ -119,7 +122,7 @@ class SealedTable(Generic[Entity]):
             "postgresql": of_array,
             "sqlite": self.fetched.where(rows.id.in_(bindparam("ids", expanding=True))),
         }
-        self._some_at_once = DirectStatement(of_array)
+        self._one_lent, self._some_lent = DirectStatement(self.one), DirectStatement(of_array)
         self._seen: UUID | None = None
 
     def of_id(self, fetched: Select[Any]) -> Select[Any]:
@@ -135,23 +138,25 @@ class SealedTable(Generic[Entity]):
 
     async def find(self, session: AsyncSession, row_id: UUID) -> SealedRecord | None:
         """Fetch one record, still closed, after the same work whether there is one with this id or not."""
-        row = (await session.execute(self.one, {"id": row_id})).first()
+        if (lent := Lent.to(session)) is None:
+            row = (await session.execute(self.one, {"id": row_id})).first()
+        else:
+            row = next(iter(await lent.rows(self._one_lent, id=row_id)), None)
         if row is None:
             return None  # the first request of all, before any record was seen
-        record, self._seen = self.record_of(row), row.id
-        return record if row.id == row_id else None
+        record = self.record_of(row)
+        self._seen = record.id
+        return record if record.id == row_id else None
 
     async def find_some(self, session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, SealedRecord]:
         """Fetch the records that exist among `ids`, at least one, still closed."""
-        name = session.get_bind().dialect.name
-        rows: Sequence[Any] | None = None
-        if name == "postgresql":
+        if (lent := Lent.to(session)) is None:
+            statement = self._some[session.get_bind().dialect.name]
+            rows: Iterable[Any] = await session.execute(statement, {"ids": ids})
+        else:
             # Of fewer ids than it guesses in a plan for any number, the server would plan each time anew, which takes
             # longer than to find them; one that is named twice is found once.
-            named = [*ids, *repeat(ids[0], _GUESSED - len(ids))]
-            rows = await self._some_at_once.rows(await session.connection(), ids=named)
-        if rows is None:
-            rows = (await session.execute(self._some[name], {"ids": ids})).all()
+            rows = await lent.rows(self._some_lent, ids=[*ids, *repeat(ids[0], _GUESSED - len(ids))])
         return {record.id: record for record in map(self.record_of, rows)}
 
     def record_of(self, row: Any) -> SealedRecord:

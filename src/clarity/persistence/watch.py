@@ -20,7 +20,6 @@ from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, PoolProxiedCon
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from clarity.application.ports.telemetry import (
     UNOBSERVED,
@@ -195,15 +194,14 @@ def _end_of(error: BaseException | None) -> End:
     return next((end for kind, end in ends if isinstance(error, kind)), End.ROLLED_BACK)
 
 
-def _kind_of(connection: Connection) -> Kind:
+def _kind_of(connection: Connection | Engine) -> Kind:
     kind: Kind = connection.get_execution_options().get(KIND, Kind.WRITE)
     return kind
 
 
-def watch_of(connection: AsyncConnection) -> tuple[Watch, Kind]:
-    """Return what watches a connection, and what its statements are for."""
-    inner: Any = connection.sync_connection
-    return inner.get_execution_options()[_WATCH], _kind_of(inner)
+def watch_of(connection: Connection | Engine) -> tuple[Watch, Kind]:
+    """Return what watches a connection, or those of an engine, and what its statements are for."""
+    return connection.get_execution_options()[_WATCH], _kind_of(connection)
 
 
 def _tell(what: str, kind: Kind, seconds: float, **more: str) -> None:

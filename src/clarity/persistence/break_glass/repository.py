@@ -41,16 +41,17 @@ class _GlassRecord(SealedRecord):
 class BreakGlassTable(SealedTable[BreakGlass]):
     """The broken glass. Until when it lasts stands beside the seal, where the policy can compare it, and inside."""
 
+    beside = (BreakGlassRow.expires_at, BreakGlassRow.closed_at)
+
     def __init__(self, keys: DataKeys, now: Clock) -> None:
         super().__init__(BreakGlassRow, BreakGlass, Resource.BREAK_GLASS, keys, outside=_OUTSIDE, now=now)
-        self.fetched = self.fetched.add_columns(BreakGlassRow.expires_at, BreakGlassRow.closed_at)
-        self.one = self.of_id(self.fetched)
 
     def record_of(self, row: Any) -> SealedRecord:
         """Return a fetched row as a record still closed."""
         record = super().record_of(row)
         common = {item.name: getattr(record, item.name) for item in fields(record)}
-        return _GlassRecord(**common, expires_at=row.expires_at, closed_at=row.closed_at)
+        expires_at, closed_at = row[-2:]
+        return _GlassRecord(**common, expires_at=expires_at, closed_at=closed_at)
 
     def open_glass(self, record: SealedRecord) -> BreakGlass:
         """Return what is inside `record`. Raises `CannotOpen` if the row says that it lasts longer than the seal."""

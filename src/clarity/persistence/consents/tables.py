@@ -48,7 +48,7 @@ REGISTER_COLUMNS = (
 
 
 def with_consents(statement: Select[Any], patient: Any) -> Select[Any]:
-    """Return a select that brings along the consents of the patient in column `patient`, by its last columns."""
+    """Return a select that brings along the consents of the patient in column `patient`, behind its own columns."""
     key = and_(_REGISTER_KEY.subject_id == patient, _REGISTER_KEY.generation == _REGISTER.key_generation)
     return (
         statement.add_columns(*REGISTER_COLUMNS)

@@ -27,16 +27,16 @@ class _DuplicateRecord(SealedRecord):
 class DuplicateTable(SealedTable[Duplicate]):
     """The reviews. The two patients stand beside the seal, and so does the status that is in it."""
 
+    beside = (DuplicateRow.other_id,)
+
     def __init__(self, keys: DataKeys) -> None:
         super().__init__(DuplicateRow, Duplicate, Resource.DUPLICATE, keys, outside=_OUTSIDE)
-        self.fetched = self.fetched.add_columns(DuplicateRow.other_id)
-        self.one = self.of_id(self.fetched)
 
     def record_of(self, row: Any) -> SealedRecord:
         """Return a fetched row as a record still closed."""
         record = super().record_of(row)
         common = {item.name: getattr(record, item.name) for item in fields(record)}
-        return _DuplicateRecord(**common, other=PatientId(row.other_id))
+        return _DuplicateRecord(**common, other=PatientId(row[-1]))
 
     def open_review(self, record: Sealed) -> Duplicate:
         """Return the review inside `record`, or raise `CannotOpen`."""
