@@ -7,7 +7,7 @@ decides nothing, audits nothing, keeps no history and cannot change its key; sta
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar
 
 from sqlalchemy import Date, DateTime, String
@@ -16,7 +16,7 @@ from sqlalchemy_utils import StringEncryptedType
 from sqlalchemy_utils.types.encrypted.encrypted_type import AesEngine, AesGcmEngine
 
 from benchmarks.peers import Place
-from benchmarks.peers.orm import Day, IdentifierColumns, Number, OrmPeer, PatientColumns, Text
+from benchmarks.peers.orm import IdentifierColumns, Number, OrmPeer, PatientColumns, Text
 
 _KEY = "the key of one measurement"
 
@@ -26,7 +26,7 @@ class Base(DeclarativeBase):
 
     type_annotation_map: ClassVar = {
         Text: StringEncryptedType(String, _KEY, AesGcmEngine),
-        Day: StringEncryptedType(Date, _KEY, AesGcmEngine),
+        date: StringEncryptedType(Date, _KEY, AesGcmEngine),
         Number: StringEncryptedType(String, _KEY, AesEngine, "pkcs5"),
         datetime: DateTime(timezone=True),
     }

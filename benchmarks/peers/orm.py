@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Annotated, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Date, DateTime, ForeignKey, Index, String, func, select, text
+from sqlalchemy import DateTime, ForeignKey, Index, String, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
@@ -19,10 +20,17 @@ from benchmarks.peers import CONNECTIONS, PAGE, SOMEBODY, Listed, Place
 if TYPE_CHECKING:
     from benchmarks.people import Person
 
-Text = Annotated[str, "text"]
-Day = Annotated[date, "day"]
-Number = Annotated[str, "number"]
-"""What is known of a patient, a day of theirs, and what they are found by: `encrypted` has other columns for these."""
+
+class Content(Enum):
+    """What a text says of a patient: something about them, or the number they are found by."""
+
+    ABOUT = auto()
+    NUMBER = auto()
+
+
+Text = Annotated[str, Content.ABOUT]
+Number = Annotated[str, Content.NUMBER]
+"""`encrypted` has other columns for these, and for days."""
 
 _LOADED_AT_ONCE = 1_000
 
@@ -34,7 +42,7 @@ def _now() -> datetime:
 class Base(DeclarativeBase):
     """What the tables of this peer are gathered by."""
 
-    type_annotation_map: ClassVar = {Text: String, Day: Date, Number: String, datetime: DateTime(timezone=True)}
+    type_annotation_map: ClassVar = {Text: String, Number: String, datetime: DateTime(timezone=True)}
 
 
 class PatientColumns:
@@ -45,7 +53,7 @@ class PatientColumns:
     id: Mapped[UUID] = mapped_column(primary_key=True)
     family: Mapped[Text] = mapped_column(index=True)
     given: Mapped[Text]
-    born: Mapped[Day] = mapped_column(index=True)
+    born: Mapped[date] = mapped_column(index=True)
     gender: Mapped[Text]
     status: Mapped[str] = mapped_column(index=True)
     phone: Mapped[Text]
@@ -72,15 +80,18 @@ class IdentifierColumns:
     """A number somebody gave a patient: their MRN, or their social security number."""
 
     __tablename__ = "identifiers"
-    __table_args__ = (
-        Index("identifiers_by_value", "kind", "value"),
-        Index("one_patient_for_an_mrn", "value", unique=True, postgresql_where=text("kind = 'mrn'")),
-    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     patient_id: Mapped[UUID] = mapped_column(ForeignKey("patients.id"), index=True)
     kind: Mapped[str]
     value: Mapped[Number]
+
+    @declared_attr.directive
+    @classmethod
+    def __table_args__(cls) -> tuple[Index, ...]:
+        """Find patients by either number; no two have one MRN."""
+        unique = Index("one_patient_for_an_mrn", "value", unique=True, postgresql_where=text("kind = 'mrn'"))
+        return Index("identifiers_by_value", "kind", "value"), unique
 
 
 class Patient(PatientColumns, Base):

@@ -75,13 +75,12 @@ class PlainPatient:
 
 
 COLUMNS = PlainPatient.__slots__
-_ALL = ", ".join(COLUMNS)
-_SELECT = " ".join(("SELECT", _ALL, "FROM patients"))
+_SELECT = " ".join(("SELECT", ", ".join(COLUMNS), "FROM patients"))
 _READ = f"{_SELECT} WHERE id = $1"
 _PAGE = f"{_SELECT} WHERE id > $1 ORDER BY id LIMIT {PAGE}"
 _COUNT = "SELECT count(*) FROM patients"
 _VALUES = ", ".join(f"${place + 1}" for place in range(len(COLUMNS)))
-_CREATE = " ".join(("INSERT INTO patients (", _ALL, ") VALUES (", _VALUES, ")"))
+_CREATE = " ".join(("INSERT INTO patients (", ", ".join(COLUMNS), f") VALUES ({_VALUES})"))
 _READ_TO_CHANGE = f"{_READ} FOR UPDATE"
 _UPDATE = "UPDATE patients SET line = $2, updated_at = $3, version = version + 1 WHERE id = $1"
 
