@@ -34,6 +34,7 @@ from clarity.domain.patients import Patient
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.patients.mapping import PatientTable, written
 from clarity.security.blind_index import BlindIndex
+from clarity.security.vault import DataKey
 
 _AT_A_TIME = 4_000
 _LOADED = ("patients", "data_keys", "patient_identifiers")
@@ -66,7 +67,7 @@ class Practice:
 async def load(practice: Practice, first: int, last: int) -> None:
     """Add the people from number `first` up to, not including, `last` to both databases, and gather statistics."""
     async with connected(practice.owner_url) as ours:
-        indexes = await _without_indexes(ours)
+        indexes = await without_indexes(ours)
         await _copy_all(practice, first, last)
         for definition in indexes:
             await ours.execute(definition)
@@ -77,7 +78,7 @@ async def load(practice: Practice, first: int, last: int) -> None:
             await peer.build_indexes(plain)
 
 
-async def _without_indexes(connection: Connection) -> list[str]:
+async def without_indexes(connection: Connection) -> list[str]:
     """Drop the indexes of the tables that are loaded but those of constraints, and return what makes them again."""
     found = await connection.fetch(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY($1)"
@@ -133,10 +134,24 @@ async def _copied(practice: Practice, people: Sequence[tuple[PatientId, Any]]) -
 
 async def copy_rows(connection: Connection, rows: Sequence[tuple[Row, Row, list[Row]]]) -> None:
     """Copy new patients with their keys and identifiers."""
-    await _copy(connection, "patients", _PATIENT, [patient for patient, _, _ in rows])
-    await _copy(connection, "data_keys", _KEY, [key for _, key, _ in rows])
-    identifiers = [one for _, _, several in rows for one in several]
-    await _copy(connection, "patient_identifiers", _IDENTIFIER, identifiers)
+    await copy_patients(connection, [patient for patient, _, _ in rows])
+    await copy_keys(connection, [key for _, key, _ in rows])
+    await copy_identifiers(connection, [one for _, _, several in rows for one in several])
+
+
+async def copy_patients(connection: Connection, rows: Sequence[Row]) -> None:
+    """Copy sealed rows of patients."""
+    await _copy(connection, "patients", _PATIENT, rows)
+
+
+async def copy_keys(connection: Connection, rows: Sequence[Row]) -> None:
+    """Copy wrapped data keys."""
+    await _copy(connection, "data_keys", _KEY, rows)
+
+
+async def copy_identifiers(connection: Connection, rows: Sequence[Row]) -> None:
+    """Copy the digests of identifiers."""
+    await _copy(connection, "patient_identifiers", _IDENTIFIER, rows)
 
 
 async def _copy(connection: Connection, table: str, columns: Sequence[str], records: Sequence[Row]) -> None:
@@ -166,14 +181,22 @@ class Writer:
 
     def rows_of(self, patient: Patient) -> tuple[Row, Row, list[Row]]:
         """Return the row of a new patient, that of their data key and those of their identifiers."""
+        data_key, key = self.new_key(patient)
+        return self.row_of(patient, key), data_key, list(self.identifiers_of(patient))
+
+    def new_key(self, patient: Patient) -> tuple[Row, DataKey]:
+        """Make a patient's data key, and return its row and itself."""
         wrapped, key = self._keys.new_data_key(patient.id)
+        return (patient.id, wrapped.generation, wrapped.kek_generation, wrapped.wrapped, self.at), key
+
+    def row_of(self, patient: Patient, key: DataKey) -> Row:
+        """Return the row of a new patient, sealed."""
         sealed = self._table.mapper.seal(key, patient, row=patient.id, version=1)
         beside = written(patient, 0)
-        row = (patient.id, self.at, OPERATOR, self.at, OPERATOR, sealed, 1, 1, beside.status, False)
-        data_key = (patient.id, wrapped.generation, wrapped.kek_generation, wrapped.wrapped, self.at)
-        return row, data_key, list(self._identifiers(patient))
+        return (patient.id, self.at, OPERATOR, self.at, OPERATOR, sealed, 1, 1, beside.status, False)
 
-    def _identifiers(self, patient: Patient) -> Iterator[Row]:
+    def identifiers_of(self, patient: Patient) -> Iterator[Row]:
+        """Return the rows of what a patient is found by exactly."""
         for term in patient.terms:
             value = self._index.of(term.kind, term.text)
             yield uuid7(), patient.id, int(term.kind), value.generation, value.digest, 1
