@@ -12,7 +12,6 @@ from clarity.application.ports.search import COUNTED_EXACTLY, Found
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import PatientSort
 from clarity.search.columns import Rows
-from clarity.search.grams import blocks_with
 from clarity.search.matching import FEW_BLOCKS, FEW_ROWS, Matcher
 from clarity.search.pacing import Pace
 from clarity.search.ranking import Ranked, Ranking, key_of_cursor
@@ -45,13 +44,14 @@ class Finding:
     """
 
     leaves: Sequence[Leaf]
+    blocks: Sequence[int]
+    """Of each leaf, the blocks that may hold all fragments."""
     matcher: Matcher
     judge: Judge
     counted_exactly: int = COUNTED_EXACTLY
     _pace: Pace = field(default_factory=Pace)
     _parts: dict[int, _Parts] = field(default_factory=dict)
     _judged: dict[_Place, bool] = field(default_factory=dict)
-    _blocks: dict[int, int] = field(default_factory=dict)
 
     async def page(self, after: tuple[str, ...] | None, at_most: int) -> Found:
         """Return the page behind the sort key `after`, and the count of all."""
@@ -167,7 +167,7 @@ class Finding:
             await self._pace.rest()
         place, matcher = self.leaves[leaf], self.matcher
         slots = NO_ROWS
-        if self._blocks[leaf].bit_count() > FEW_BLOCKS:
+        if self.blocks[leaf].bit_count() > FEW_BLOCKS:
             slots = matcher.meeting(place, place.between(matcher.question.sort, *bounds))
             if not matcher.grams:
                 return slots
@@ -203,21 +203,16 @@ class Finding:
         return max(0, bisect_right(self.leaves, key, key=lambda leaf: leaf.lower) - 1)
 
     def _order(self, start: int | None = None) -> Iterator[int]:
-        """Yield the leaves in which somebody may match, in the order of names, from `start` on.
+        """Return the leaves in which somebody may match, in the order of names, from `start` on.
 
         The other way round if that is asked.
         """
-        leaves, grams = self.leaves, self.matcher.grams
+        leaves, blocks = self.leaves, self.blocks
         if self.matcher.question.descending:
             order = range(len(leaves) - 1 if start is None else start, -1, -1)
         else:
             order = range(start or 0, len(leaves))
-        for place in order:
-            blocks = self._blocks.get(place)
-            if blocks is None:
-                blocks = self._blocks[place] = blocks_with(leaves[place].segment.table, grams)
-            if blocks or len(leaves[place].young):
-                yield place
+        return (place for place in order if blocks[place] or leaves[place].changes)
 
     async def _walk(self, start: int | None = None) -> AsyncIterator[tuple[int, Rows]]:
         """Yield what matches in each leaf, part by part."""
@@ -230,7 +225,7 @@ class Finding:
         parts = self._parts.get(leaf)
         if parts is None:
             is_backwards = self.matcher.question.descending
-            rest = self.matcher.parts(self.leaves[leaf], self._blocks[leaf], backwards=is_backwards)
+            rest = self.matcher.parts(self.leaves[leaf], self.blocks[leaf], backwards=is_backwards)
             parts = self._parts[leaf] = _Parts(rest)
         place = 0
         while True:

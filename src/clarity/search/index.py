@@ -32,6 +32,7 @@ from clarity.search.matching import Matcher
 from clarity.search.pacing import Pace
 from clarity.search.question import Question
 from clarity.search.segments import Ids, KeptPart, Leaf, Part, Segment, Unopened
+from clarity.search.sieve import Sieve
 from clarity.search.updating import Place, Update
 
 SEGMENT_ROWS: Final = 8_192
@@ -62,6 +63,8 @@ class NameIndex:
         """Hold nobody. The sizes are there for tests, which have not got a million patients."""
         self._segment_rows, self._leaf_changes, self._counted_exactly = segment_rows, leaf_changes, counted_exactly
         self._leaves: tuple[Leaf, ...] = ()
+        self._sieve = Sieve(())
+        """Of the segments of these leaves."""
         self._young: dict[bytes, bytes] = {}
         """The key of everybody who is in a leaf but not in its segment, by id."""
         self._unopened: dict[bytes, Unopened] = {}
@@ -85,7 +88,7 @@ class NameIndex:
 
     def memory(self) -> int:
         """Return how many bytes the index takes."""
-        return sum(leaf.memory for leaf in self._leaves)
+        return sum(leaf.memory for leaf in self._leaves) + self._sieve.memory
 
     def tally(self) -> Tally:
         """Add up what is here, the records that do not open included."""
@@ -103,9 +106,10 @@ class NameIndex:
 
         `judge` is asked for those whose label is in `reach.judged`, and for no more of them than the answer needs.
         """
-        leaves = self._leaves
+        leaves, sieve = self._leaves, self._sieve
         matcher = Matcher.of(question, reach, await _among(reach))
-        return await Finding(leaves, matcher, judge, self._counted_exactly).page(after, at_most)
+        blocks = sieve.blocks_with(matcher.grams)
+        return await Finding(leaves, blocks, matcher, judge, self._counted_exactly).page(after, at_most)
 
     async def similar(self, query: SimilarQuery, reach: Reach, *, at_most: int, judge: Judge) -> FoundAlike:
         """Return those within `reach` whose names are most like what was heard, and how many are like it."""
@@ -193,15 +197,21 @@ class NameIndex:
         for leaf in update.rebuilt:
             for row in range(len(leaf.young)):
                 self._young.pop(leaf.young.id_of(row), None)
-        self._leaves = tuple(update.leaves)
+        self._set(update.leaves)
 
     def _begin(self, leaves: Sequence[Leaf], unopened: dict[bytes, Unopened]) -> None:
         """Let searches see what was made from nothing."""
-        self._leaves, self._unopened = tuple(leaves), unopened
-        self._young = {}
+        self._set(leaves)
+        self._unopened, self._young = unopened, {}
         self._size = sum(map(len, leaves))
         self._versions = sum(int(leaf.segment.columns.version.sum(dtype=np.int64)) for leaf in leaves)
         self._instants = sum(int((leaf.segment.columns.changed & 0xFFFFFFFF).sum()) for leaf in leaves)
+
+    def _set(self, leaves: Sequence[Leaf]) -> None:
+        tables = [leaf.segment.table for leaf in leaves]
+        if not self._sieve.is_of(tables):
+            self._sieve = Sieve(tables)
+        self._leaves = tuple(leaves)
 
 
 def _unopened(gap: IndexGap) -> Unopened:

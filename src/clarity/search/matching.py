@@ -210,8 +210,11 @@ class Matcher(Confidential):
 
     def _is_named(self, columns: Columns, row: int) -> bool:
         text, fragments = columns.row_text(row), self.question.fragments
+        for fragment in fragments:
+            if fragment not in text:
+                return False
         if not columns.flags[row] & SEVERAL:
-            return all(fragment in text for fragment in fragments)
+            return True
         return any(all(fragment in name for fragment in fragments) for name in text.split(b"\xfe"))
 
 
