@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Operation: TypeAlias = Callable[[int], Awaitable[object]]
 """Does something the so-manieth time."""
@@ -84,8 +84,7 @@ def in_turns(sides: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
             yield number, side
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(NamedTuple):
     """The median of a figure over the rounds, its least and its greatest value, and each round's."""
 
     median: float

@@ -14,7 +14,7 @@ from benchmarks.driver import connected
 from benchmarks.loading import Practice, load
 from benchmarks.peers import Place, side_named
 from benchmarks.people import People, Person
-from benchmarks.stores import settings_for_this_machine
+from benchmarks.stores import settings_at, settings_for_this_machine
 from clarity.upkeep import make_keys
 from tests.servers import PostgresDatabases, postgres_server
 
@@ -59,6 +59,10 @@ class Places:
         make_keys(practice.settings)
         await load(practice, 0, patients)
         return place
+
+    async def settings(self) -> dict[str, str]:
+        """Return the version of the server, and what is not as it comes."""
+        return await settings_at(self.databases.server.url)
 
     async def connections(self, place: Place) -> int:
         """Return how many connections are open to the database of a place, besides the one that asks."""

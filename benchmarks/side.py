@@ -10,8 +10,7 @@ what memory it takes. Each further line is a command and gets one line back:
     {"do": "look"}                                    the first page: how many there are altogether, ids, family names
 
 Every load is preceded by some of the same that do not count. When there are no more lines, it ends. All sides run on
-uvloop, as their users would serve them; ours looks for garbage as its server does. Whoever is created has no notes,
-since the front desk may not write any.
+uvloop, as their users would serve them; ours looks for garbage as its server does.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from random import Random
 from time import perf_counter
@@ -133,7 +132,7 @@ class Tasks:
         everybody: Any = import_module("benchmarks.people")
         people: People = everybody.People(self._job.newcomer + NEWCOMERS, self._job.seed)
         begin = self._job.newcomer + first
-        self._newcomers = [replace(person, notes="") for person in people.some(begin, begin + count)]
+        self._newcomers = list(people.some(begin, begin + count))
         self._drawn_from = first
 
 

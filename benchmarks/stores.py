@@ -72,7 +72,12 @@ async def prepared(seed: int, *, with_peer: bool) -> AsyncIterator[Practice]:
 
 async def shown_settings(practice: Practice) -> dict[str, str]:
     """Return the version of the server, and what is not as it comes."""
-    async with connected(practice.owner_url) as connection:
+    return await settings_at(practice.owner_url)
+
+
+async def settings_at(url: str) -> dict[str, str]:
+    """Return the version of the server at `url`, and what is not as it comes."""
+    async with connected(url) as connection:
         rows = await connection.fetch(
             "SELECT name, current_setting(name) AS value FROM pg_settings"
             " WHERE source IN ('command line', 'configuration file') AND name = ANY($1) ORDER BY name",

@@ -1,7 +1,8 @@
 """Clarity's own use-cases, with everything on: decided, opened, durably audited, identifiers indexed, history kept.
 
-The front desk asks, each time in a request of its own: it sees and changes everybody's demographics. Tables are made by
-the migrations, people are sealed by the package's own code and copied in.
+The front desk asks, each time in a request of its own: it sees and changes everybody's demographics, which are all but
+the notes, one short line of each record. Tables are made by the migrations, people are sealed by the package's own code
+and copied in.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -59,7 +60,8 @@ class OurSide:
         return Listed(page.items, page.count, page.next_cursor)
 
     async def create(self, person: Person, identity: UUID) -> None:
-        await self.patients.register(desk(), person.patient(PatientId(identity), with_ssn=True))
+        newcomer = replace(person, notes="").patient(PatientId(identity), with_ssn=True)
+        await self.patients.register(desk(), newcomer)
 
     async def update(self, identity: UUID, line: str) -> None:
         actor = desk()
