@@ -28,7 +28,7 @@ class Patient(models.Model):
     city = EncryptedCharField(max_length=100)
     state = EncryptedCharField(max_length=40)
     postal_code = EncryptedCharField(max_length=20)
-    notes = EncryptedTextField(blank=True)
+    notes = EncryptedTextField(blank=True, null=True)  # an empty text is encrypted as none
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.UUIDField()
     updated_at = models.DateTimeField(auto_now=True)
