@@ -207,11 +207,8 @@ class Measurement:
                 if question[0] == workers:
                     await self._in_turns(question)
             for side in sides:
-                held = {
-                    "memory_mb": side.memory_mb(),
-                    "database_connections": float(await self.places.connections(side.place)),
-                }
-                self.held.setdefault(side.name, {})[f"{workers} processes"] = held
+                held = Held(workers, side.memory_mb(), await self.places.connections(side.place))
+                self.held.setdefault(side.name, []).append(held)
 
     async def _in_turns(self, question: Question) -> None:
         workers, operation, in_flight = question
