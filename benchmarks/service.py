@@ -268,7 +268,7 @@ def options_of(argv: Sequence[str] | None = None) -> Namespace:
         parser.error("--patients is 100 to 200,000, --rounds 1 to 20")
     if options.quick:
         options.patients, options.rounds = min(options.patients, _QUICK_PATIENTS), 1
-    options.sides = ["ours", *(peer for peer in options.sides or PEERS if is_there(peer))]
+    options.sides = ["ours", *(peer for peer in (PEERS if options.sides is None else options.sides) if is_there(peer))]
     return options
 
 
