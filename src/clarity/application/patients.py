@@ -251,7 +251,7 @@ class PatientService:
     ) -> tuple[Patient, ...]:
         """Open what was admitted; a record that does not open is left out and noted as failed."""
         patients = []
-        for place, entry in enumerate(admitted):  # at first too: to fetch them took a while
+        for place, entry in enumerate(admitted, 1):
             if place % _OPENED_IN_A_STEP == 0:
                 await asyncio.sleep(0)
             try:

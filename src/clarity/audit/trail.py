@@ -247,15 +247,19 @@ class GroupCommitTrail:
         return trouble
 
     async def _attempt(self, entries: Sequence[Entry]) -> BaseException | None:
-        """Append once. What went wrong is a value: raised, a driver's cancellation would look like ours."""
-
-        async def append() -> None:
+        """Append once. What went wrong is a value, and so is a cancellation that is the driver's and not ours."""
+        try:
             # Half of what callers wait, so that after a hang there is time for another try.
             async with asyncio.timeout(self._timeout_seconds / 2):
                 await self._store.append(entries)
-
-        [trouble] = await asyncio.gather(append(), return_exceptions=True)
-        return trouble
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return exc
+        except Exception as exc:
+            return exc
+        return None
 
 
 def _safe(trouble: BaseException) -> str:

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Self
 
@@ -56,10 +57,18 @@ _ALL_FLAGS = np.arange(1 << 10)
 
 def flags_with(*members: PatientStatus | Label | Gender | BirthSex) -> Mask:
     """Tell of each value that flags can have whether it stands for one of the members, all of one kind."""
+    # By what they are: members of two kinds may be spelt alike, and would be equal.
+    return _flags_with(tuple(map(id, members)))
+
+
+@lru_cache(maxsize=256)
+def _flags_with(members: tuple[int, ...]) -> Mask:
     mask = 0
     for member in members:
-        mask |= _MASKS[id(member)]
-    return np.isin(_ALL_FLAGS & mask, [_CODES[id(member)] for member in members])
+        mask |= _MASKS[member]
+    flags = np.isin(_ALL_FLAGS & mask, [_CODES[member] for member in members])
+    flags.flags.writeable = False  # whoever asks for the same is given the same
+    return flags
 
 
 def key_of(family: str, given: str, patient: bytes) -> bytes:
