@@ -25,7 +25,7 @@ import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -200,8 +200,8 @@ async def measure(options: Namespace) -> dict[str, Any]:
         {"read_events_per_s": per_s.median, "p99_ms": p99.median},
         BOUNDS,
         options,
-        spread={"read_events_per_s": asdict(per_s), "p99_ms": asdict(p99)},
-        against_naive={str(level): asdict(_ratio(loads, level)) for level in _LEVELS},
+        spread={"read_events_per_s": per_s._asdict(), "p99_ms": p99._asdict()},
+        against_naive={str(level): _ratio(loads, level)._asdict() for level in _LEVELS},
         levels={side: {str(level): summary(some) for level, some in each.items()} for side, each in loads.items()},
         breakdown_us=parts,
         rounds=rounds,

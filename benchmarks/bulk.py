@@ -28,7 +28,7 @@ import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -240,10 +240,10 @@ async def measure(options: Namespace) -> dict[str, Any]:
         {name: spread.median for name, spread in spreads.items()},
         BOUNDS,
         options,
-        spread={name: asdict(spread) for name, spread in spreads.items()},
+        spread={name: spread._asdict() for name, spread in spreads.items()},
         imports={name: described(some) for name, some in files.items()},
         of_synthea=described(files["synthea"]) if "synthea" in files else None,
-        copy_ratios={name: asdict(spread) for name, spread in copied.items()},
+        copy_ratios={name: spread._asdict() for name, spread in copied.items()},
         copied={side: _medians(turns) for side, turns in sent.items()},
         steps_us=steps,
         processes=os.cpu_count(),

@@ -33,7 +33,7 @@ class Places:
         """Make a place for a side: for ours a migrated database and a folder for the keys, for others nothing yet."""
         self.made += 1
         folder = str(self.folder / f"{side}{self.made}")
-        if side == "ours":
+        if side.startswith("ours"):
             name = await self.databases.create(beside=True)
             return Place(self.databases.application_of(name).url, self.databases.owner_of(name).url, folder)
         name = f"peer_{side}_{self.made}"
@@ -51,6 +51,15 @@ class Places:
             await owner.execute("VACUUM ANALYZE")
             await owner.execute("CHECKPOINT")
         return place
+
+    async def copied(self, place: Place, side: str) -> Place:
+        """Make a place for a side of ours that has what another has, with its keys."""
+        name = await self.databases.create(template=make_url(place.owner_url).database, beside=True)
+        urls = self.databases.application_of(name).url, self.databases.owner_of(name).url
+        copy = Place(*urls, place.folder)
+        async with side_named(side)(copy) as peer:
+            await peer.prepare()
+        return copy
 
     async def ours_of(self, patients: int, seed: int) -> Place:
         """Make a place for ours with so many patients, sealed and copied by every core."""

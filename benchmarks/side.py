@@ -142,7 +142,7 @@ async def obey() -> None:
     async with side_named(job.side)(job.place) as peer:
         tasks = Tasks(peer, job)
         _answer(await tasks.first())
-        if job.side == "ours":
+        if job.side.startswith("ours"):
             server: Any = import_module("clarity.api.server")
             server.set_aside_what_exists()
             server.favour_the_loop()

@@ -7,6 +7,7 @@ peers are written with say what each leaves out. All keep fifteen connections to
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -77,7 +78,10 @@ Opened: TypeAlias = Callable[[Place], AbstractAsyncContextManager[Peer]]
 
 
 def side_named(name: str) -> Opened:
-    """Return what opens a side."""
+    """Return what opens a side. "ours_without_sealing" is ours without one of its promises."""
+    _, without, promise = name.partition("_without_")
+    if without:
+        return partial(import_module(f"{__name__}.without").opened, promise)
     opened: Opened = import_module(f"{__name__}.{name}").opened
     return opened
 
