@@ -50,7 +50,6 @@ from clarity.search.streaming import StreamingSearch
 from clarity.serving import serving
 
 _PATIENCE_SECONDS = 600.0
-_RENAMED = 1_500
 _TOUCHED = 400
 _SEARCHERS = 4
 _BATCH = 1_000
@@ -154,10 +153,10 @@ async def compare(practice: Practice, fragments: Sequence[Fragment], rounds: int
         }
 
 
-async def hold(practice: Practice, fragments: Sequence[Fragment]) -> dict[str, Any]:
+async def hold(practice: Practice, fragments: Sequence[Fragment], renamed: int) -> dict[str, Any]:
     """Watch the event loop while some search, and others rename patients and touch hundreds of records at once.
 
-    It ends when more was changed than the index keeps beside its segments, so that it has to merge meanwhile.
+    It ends when so many were `renamed`: more than the index keeps beside its segments, so that it merges meanwhile.
     """
     asked = questions(fragments, ages=False) + questions(fragments, ages=True)
     async with served(practice) as services, connected(practice.owner_url) as owner:
@@ -169,7 +168,7 @@ async def hold(practice: Practice, fragments: Sequence[Fragment]) -> dict[str, A
                 for number in range(_SEARCHERS)
             ]
             others.append(asyncio.create_task(_touch_on(owner, stopping)))
-            written = await _rename(services.patients)
+            written = await _rename(services.patients, renamed)
             stopping.set()
             *searches, touched = await asyncio.gather(*others)
         return {
@@ -194,10 +193,10 @@ async def _search_on(patients: PatientService, asked: Sequence[Question], stoppi
     return done
 
 
-async def _rename(patients: PatientService) -> int:
+async def _rename(patients: PatientService, enough: int) -> int:
     """Give patients the family name of the one before, until there are enough changes or no more patients."""
     cursor, renamed, family = "", 0, "Alcantar"
-    while renamed < _RENAMED:
+    while renamed < enough:
         page = await patients.list(operator(), PatientFilter(), cursor=cursor, at_most=100)
         for patient in page.items:
             names = (replace(patient.name, family=family),)
@@ -298,7 +297,7 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
         return await start(practice, job["patients"])
     if job["what"] == "compare":
         return await compare(practice, fragments, job["rounds"])
-    return await hold(practice, fragments)
+    return await hold(practice, fragments, job["renamed"])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """How fast a page of a search by name is, beside PostgreSQL on plaintext names with every index it can use.
 
-    python -m benchmarks.search [--json] [--patients 1000000] [--seed N] [--rounds 5] [--no-peer] [--growth]
+    python -m benchmarks.search [--quick] [--json] [--patients 1000000] [--seed N] [--rounds 5] [--no-peer] [--growth]
         [--plot FILE]
 
 Starts one PostgreSQL server, Debian's if it has `pg_trgm`, set up as a good administrator would, and fills two
@@ -27,13 +27,11 @@ The bound on `bytes_per_patient` holds from 200,000 patients on: with fewer, wha
 Exits with 1 if a figure misses its bound or the pages differ.
 """
 
-import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
-from collections.abc import Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,21 +41,24 @@ from typing import Any
 from benchmarks.fragments import fragments_among
 from benchmarks.growth import Line, drawn
 from benchmarks.loading import Practice, load
+from benchmarks.measuring import Bound, arguments, machine, said, say, told
+from benchmarks.measuring import missed as beyond
 from benchmarks.people import SEED, People
 from benchmarks.stores import DEBIAN, prepared, programs_with_trigrams, shown_settings, size_of
 
 BOUNDS = {
-    "page_ratio_p50": 0.7,
-    "page_ratio_p95": 0.2,
-    "worst_class_ratio_p50": 3,
-    "age_name_ratio_p50": 1,
-    "bytes_per_patient": 150,
-    "start_from_snapshot_s": 3,
-    "start_cold_s": 15,
-    "longest_block_ms": 5,
+    "page_ratio_p50": Bound(at_most=0.7),
+    "page_ratio_p95": Bound(at_most=0.2),
+    "worst_class_ratio_p50": Bound(at_most=3),
+    "age_name_ratio_p50": Bound(at_most=1),
+    "bytes_per_patient": Bound(at_most=150),
+    "start_from_snapshot_s": Bound(at_most=3),
+    "start_cold_s": Bound(at_most=15),
+    "longest_block_ms": Bound(at_most=5),
 }
 _SMALLEST, _NAMES_ALONE = 10_000, 10_000_000
-_FULL = 1_000_000
+_FULL, _QUICK = 1_000_000, 2_000
+_RENAMED, _RENAMED_QUICKLY = 1_500, 50
 # A server grows by some seven megabytes while it begins to serve: among fewer, they are more than what is measured.
 _ENOUGH = 200_000
 
@@ -71,7 +72,7 @@ class Parts:
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
         """Time what is done in the block."""
-        _say(what)
+        say(what)
         began = perf_counter()
         yield
         self.seconds[what] = round(perf_counter() - began, 1)
@@ -97,50 +98,47 @@ def sizes(patients: int, *, growing: bool) -> list[int]:
     return [*found, patients]
 
 
-async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    parts, people = Parts(), People(arguments.patients, arguments.seed)
-    fragments = fragments_among(people, arguments.seed)
+async def measure(options: Namespace) -> dict[str, Any]:
+    parts, people = Parts(), People(options.patients, options.seed)
+    fragments = fragments_among(people, options.seed)
     described = [asdict(fragment) for fragment in fragments]
-    if arguments.peer and programs_with_trigrams() is None:
-        _say(f"No PostgreSQL with pg_trgm under {DEBIAN}: the peer is skipped.")
-    async with prepared(arguments.seed, with_peer=arguments.peer) as practice:
+    if options.peer and programs_with_trigrams() is None:
+        say(f"No PostgreSQL with pg_trgm under {DEBIAN}: the peer is skipped.")
+    async with prepared(options.seed, with_peer=options.peer) as practice:
         growth, loaded = [], 0
-        for size in sizes(arguments.patients, growing=arguments.growth):
+        for size in sizes(options.patients, growing=options.growth):
             with parts.timed(f"{size} patients: loading"):
                 await load(practice, loaded, size)
             loaded = size
-            growth.append(await _at_size(practice, described, size, arguments.rounds, parts))
+            growth.append(await _at_size(practice, described, size, options.rounds, parts))
         with parts.timed("watching the event loop"):
-            held = await probed("hold", practice=asdict(practice), fragments=described)
+            renamed = _RENAMED_QUICKLY if options.quick else _RENAMED
+            held = await probed("hold", practice=asdict(practice), fragments=described, renamed=renamed)
         settings = await shown_settings(practice)
         stored = {"ours": await size_of(practice.owner_url)}
         if practice.peer_url:
             stored["peer"] = await size_of(practice.peer_url)
     alone = None
-    if arguments.growth:
+    if options.growth:
         with parts.timed("ten million names in memory"):
-            alone = await probed("memory", fragments=described, patients=_NAMES_ALONE, seed=arguments.seed)
+            alone = await probed("memory", fragments=described, patients=_NAMES_ALONE, seed=options.seed)
     figures = figures_of(growth[-1], held)
-    return {
-        **figures,
-        "bounds": BOUNDS,
-        "missed": missed(figures, growth),
-        "patients": arguments.patients,
-        "seed": arguments.seed,
-        "growth": growth,
-        "names_alone": alone,
-        "held": held,
-        "fragments": described,
-        "stored_bytes": stored,
-        "settings": settings,
-        "parts_s": parts.seconds,
-        "machine": {
-            "cores": os.cpu_count(),
-            "load_average_1m": round(os.getloadavg()[0], 2),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-        },
-    }
+    found = told(
+        figures,
+        BOUNDS,
+        options,
+        patients=options.patients,
+        seed=options.seed,
+        growth=growth,
+        names_alone=alone,
+        held=held,
+        fragments=described,
+        stored_bytes=stored,
+        settings=settings,
+        parts_s=parts.seconds,
+        machine=machine(("clarity", "asyncpg", "numpy", "uvloop")),
+    )
+    return {**found, "missed": [] if options.quick else missed(figures, growth)}
 
 
 async def _at_size(
@@ -187,8 +185,7 @@ def missed(figures: dict[str, Any], growth: Sequence[dict[str, Any]]) -> list[st
     """
     few = growth[-1]["patients"] < _ENOUGH
     bounds = {name: bound for name, bound in BOUNDS.items() if not (few and name == "bytes_per_patient")}
-    above = [name for name, bound in bounds.items() if figures[name] is not None and figures[name] > bound]
-    return above + [f"other page: {text}" for size in growth for text in size["different_pages"]]
+    return beyond(figures, bounds) + [f"other page: {text}" for size in growth for text in size["different_pages"]]
 
 
 def plot(found: dict[str, Any]) -> str:
@@ -207,17 +204,8 @@ def plot(found: dict[str, Any]) -> str:
     return drawn("A page of 50 in order of names, by the number of patients", "patients", "ms", lines)
 
 
-def show(found: dict[str, Any]) -> None:
-    machine, settings = found["machine"], found["settings"]
-    print(
-        f"{found['patients']} patients, seed {found['seed']}; {machine['cores']} cores, {machine['system']}, Python"
-        f" {machine['python']}, PostgreSQL {settings['server_version']}, load average {machine['load_average_1m']}"
-    )
-    print(", ".join(f"{name} {value}" for name, value in settings.items() if name != "server_version"))
-    for name, bound in BOUNDS.items():
-        figure = found[name]
-        verdict = "not measured" if figure is None else "ok" if figure <= bound else "MISSED"
-        print(f"{name:24} {figure!s:>10}   at most {bound:<5} {verdict}")
+def show(found: Mapping[str, Any]) -> None:
+    print(f"\n{found['patients']} patients, seed {found['seed']}")
     print(f"{'worst_ms':24} {found['worst_ms']:>10}   peer {found['worst_ms_of_peer']}")
     largest = found["growth"][-1]
     for kind, one in {**largest["classes"], "all": largest["pages"], "with ages": largest["ages"]}.items():
@@ -234,34 +222,26 @@ def show(found: dict[str, Any]) -> None:
     if found["names_alone"]:
         print(f"index alone: {found['names_alone']}")
     print(", ".join(f"{part} {seconds} s" for part, seconds in found["parts_s"].items()))
-    print("missed: " + (", ".join(found["missed"]) or "nothing"))
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser = arguments(__doc__)
     parser.add_argument("--patients", type=int, default=_FULL, help="how many patients (default 1,000,000)")
     parser.add_argument("--seed", type=int, default=SEED, help=f"what the names follow from (default {SEED})")
     parser.add_argument("--rounds", type=int, default=5, help="how often each search is timed (default 5)")
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="leave out PostgreSQL on plaintext")
     parser.add_argument("--growth", action="store_true", help="measure smaller practices and ten million names too")
     parser.add_argument("--plot", type=Path, help="do so, and write the growth as an SVG drawing to this file")
-    arguments = parser.parse_args()
-    arguments.growth |= arguments.plot is not None
-    if not 1_000 <= arguments.patients <= _NAMES_ALONE or not 1 <= arguments.rounds <= 50:
+    options = parser.parse_args()
+    options.growth |= options.plot is not None
+    if not 1_000 <= options.patients <= _NAMES_ALONE or not 1 <= options.rounds <= 50:
         parser.error("--patients is 1,000 to 10,000,000, --rounds 1 to 50")
-    found = asyncio.run(measure(arguments))
-    if arguments.plot:
-        arguments.plot.write_text(plot(found))
-    if arguments.json:
-        print(json.dumps(found, indent=2))
-    else:
-        show(found)
-    return 1 if found["missed"] else 0
+    if options.quick:
+        options.patients, options.rounds, options.growth = _QUICK, 1, False
+    found = asyncio.run(measure(options))
+    if options.plot:
+        options.plot.write_text(plot(found))
+    return said(found, options, show)
 
 
 if __name__ == "__main__":
