@@ -2,11 +2,11 @@
 
 import asyncio
 import gc
-import resource
+import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -39,23 +39,23 @@ class Steps:
 def watched() -> Iterator[Steps]:
     """Measure every step of the loop that runs in this thread, one of asyncio's own, while the block runs.
 
-    The kernel tells whether the thread gave its core up by itself, as who sleeps, blocks or waits for a lock does: then
-    all of the step counts. Otherwise, what it did not run for is what others took its core for, other programs or, on a
-    rented machine, other machines.
+    The kernel tells how long a thread was ready to run and had no core. That is the doing of other programs, and does
+    not count; nor does it while the step waited for another thread of this process, which had none.
     """
     handles: Any = asyncio.Handle
     run = handles._run
     steps, thread, active = Steps(), threading.get_ident(), True
-    with _collections(steps):
+    with _collections(steps), ExitStack() as stack:
+        clocks = _Clocks(stack)
 
         def timed(handle: asyncio.Handle) -> None:
             if threading.get_ident() != thread:
                 run(handle)
                 return
-            before = _Clocks.read()
+            before = clocks.read()
             run(handle)
             if active:  # the step in which the block ends is not the loop's own
-                steps.note(*_Clocks.read().since(before), handle)
+                steps.note(*clocks.read().since(before), handle)
 
         handles._run = timed
         try:
@@ -65,25 +65,48 @@ def watched() -> Iterator[Steps]:
             handles._run = run
 
 
-class _Clocks(NamedTuple):
-    """What the clocks of this thread say."""
+class _Reading(NamedTuple):
+    """What the clocks say, in seconds."""
 
     wall: float
     processor: float
-    given_up: int
-    """How often the thread gave its core up by itself."""
-
-    @classmethod
-    def read(cls) -> Self:
-        """Return what they say now."""
-        given_up = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
-        return cls(time.perf_counter(), time.thread_time(), given_up)
+    ready: float
+    """How long this thread waited for a core."""
+    others_ready: float
+    """How long the others of this process did, taken together."""
 
     def since(self, before: Self) -> tuple[float, float]:
-        """Return how many seconds went by, and how many of them others had the core."""
+        """Return how many seconds went by, and how many of them went by for want of a core."""
         wall = self.wall - before.wall
-        waited = wall - (self.processor - before.processor) if self.given_up == before.given_up else 0.0
-        return wall, max(0.0, waited)
+        ready = self.ready - before.ready
+        rest = max(0.0, wall - (self.processor - before.processor) - ready)
+        return wall, ready + min(rest, max(0.0, self.others_ready - before.others_ready))
+
+
+class _Clocks:
+    """The clocks of this thread, and what the kernel tells of all threads of the process."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        """Leave it to `stack` to close what is opened."""
+        self._stack = stack
+        self._own = threading.get_native_id()
+        self._files: dict[int, int] = {}
+
+    def read(self) -> _Reading:
+        """Return what they say now."""
+        ready = {thread: self._ready(thread) for one in threading.enumerate() if (thread := one.native_id)}
+        own = ready.pop(self._own)
+        return _Reading(time.perf_counter(), time.thread_time(), own, sum(ready.values()))
+
+    def _ready(self, thread: int) -> float:
+        """Return how long a thread was ready to run and had no core; 0 if it has ended."""
+        try:
+            if thread not in self._files:
+                self._files[thread] = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY)
+                self._stack.callback(os.close, self._files[thread])
+            return int(os.pread(self._files[thread], 64, 0).split()[1]) / 1e9
+        except OSError:
+            return 0.0
 
 
 @contextmanager
