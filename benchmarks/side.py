@@ -91,7 +91,7 @@ class Tasks:
         return await self._load(command["do"], command["in_flight"], command["count"])
 
     async def _load(self, what: str, in_flight: int, count: int) -> dict[str, Any]:
-        first, warm = self._done[what], min(_WARM_UPS * in_flight, count)
+        first, warm = self._done[what], min(_WARM_UPS * in_flight, count // 2)
         self._done[what] += warm + count
         if what == "create":
             self._draw(first, warm + count)
