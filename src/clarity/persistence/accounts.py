@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import (
     CheckConstraint,
     CursorResult,
+    Dialect,
     ForeignKey,
     Index,
     UniqueConstraint,
@@ -30,6 +31,7 @@ from clarity.domain.errors import Invalid, NotFound, StaleWrite
 from clarity.domain.identifiers import IndexKind
 from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
 from clarity.domain.records import Resource
+from clarity.persistence.direct import DirectStatement, Lent
 from clarity.persistence.identifiers import BlindIndexing
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.tables import UNTRACKED, AuditColumns, Base, write_one
@@ -107,10 +109,10 @@ ACCOUNT_COLUMNS = (
     AccountRow.version,
 )
 _SESSION = (
-    SessionRow.id.label("session_id"),
+    SessionRow.id,
     SessionRow.family_digest,
     SessionRow.refresh_digest,
-    SessionRow.created_at.label("began_at"),
+    SessionRow.created_at,
     SessionRow.refreshed_at,
     SessionRow.expires_at,
     SessionRow.revoked_at,
@@ -119,7 +121,10 @@ _SESSION = (
 # Built once: the first of the two runs with every request.
 _OPEN = select(*ACCOUNT_COLUMNS, *_SESSION).join(SessionRow, SessionRow.account_id == AccountRow.id)
 _BY_SESSION = _OPEN.where(SessionRow.id == bindparam("session"))
+_BY_SESSION_LENT = DirectStatement(_BY_SESSION)
 _BY_FAMILY = _OPEN.where(SessionRow.family_digest == bindparam("family"))
+_open_email: Any = AccountRow.email.type.process_result_value
+_open_name: Any = AccountRow.name.type.process_result_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +288,10 @@ class SqlSessionRepository:
 
     async def find(self, session: SessionId) -> tuple[Session, Account] | None:
         """Return a session with its account, in one statement, if there is one."""
-        return _to_pair((await self.session.execute(_BY_SESSION, {"session": session})).first())
+        if (lent := Lent.to(self.session)) is None:
+            return _to_pair((await self.session.execute(_BY_SESSION, {"session": session})).first())
+        row = next(iter(await lent.rows(_BY_SESSION_LENT, session=session)), None)
+        return None if row is None else _to_pair(_opened(row, self.session.get_bind().dialect))
 
     async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
         """Return the session with this `family_digest` and its account, in one statement, if there is one."""
@@ -293,14 +301,14 @@ class SqlSessionRepository:
         self, account: AccountId, *, now: datetime, refreshed_after: datetime, at_most: int
     ) -> list[Session]:
         """Return the sessions of an account that are good `now` and were refreshed since, the newest first."""
-        statement = select(*_SESSION, SessionRow.client, SessionRow.account_id.label("id")).where(
+        statement = select(*_SESSION, SessionRow.client).where(
             SessionRow.account_id == account,
             SessionRow.revoked_at.is_(None),
             SessionRow.expires_at > now,
             SessionRow.refreshed_at > refreshed_after,
         )
         statement = statement.order_by(SessionRow.created_at.desc(), SessionRow.id.desc()).limit(at_most)
-        return [_to_session(row, client=row.client or "") for row in await self.session.execute(statement)]
+        return [_to_session(row, account, row.client or "") for row in await self.session.execute(statement)]
 
     async def rotate(self, session: Session, digest: bytes, at: datetime, *, expires_at: datetime) -> None:
         """Replace the refresh token of `session`, or raise `StaleWrite` if it was replaced or revoked meanwhile."""
@@ -330,35 +338,47 @@ class SqlSessionRepository:
         return cast("CursorResult[Any]", result).rowcount
 
 
-def to_account(row: Any) -> Account:
-    """Return the account in a row that has `ACCOUNT_COLUMNS`."""
+def to_account(row: Sequence[Any]) -> Account:
+    """Return the account in a row that begins with `ACCOUNT_COLUMNS`."""
+    account, email, name, role, status, machine, practitioner, patient, version = row[: len(ACCOUNT_COLUMNS)]
     return Account(
-        id=AccountId(row.id),
-        email=row.email,
-        name=row.name,
-        role=Role(row.role),
-        status=AccountStatus(row.status),
-        machine=row.machine,
-        practitioner=None if row.practitioner_id is None else PractitionerId(row.practitioner_id),
-        patient=None if row.patient_id is None else PatientId(row.patient_id),
-        version=row.version,
+        id=AccountId(account),
+        email=email,
+        name=name,
+        role=Role(role),
+        status=AccountStatus(status),
+        machine=machine,
+        practitioner=None if practitioner is None else PractitionerId(practitioner),
+        patient=None if patient is None else PatientId(patient),
+        version=version,
     )
 
 
-def _to_pair(row: Any) -> tuple[Session, Account] | None:
-    return None if row is None else (_to_session(row), to_account(row))
+def _opened(row: Sequence[Any], dialect: Dialect) -> Sequence[Any]:
+    """Return a row from the driver, which knows nothing of sealed columns, with those of the account opened."""
+    account, email, name, *others = row
+    return account, _open_email(email, dialect), _open_name(name, dialect), *others
 
 
-def _to_session(row: Any, client: str = "") -> Session:
+def _to_pair(row: Sequence[Any] | None) -> tuple[Session, Account] | None:
+    if row is None:
+        return None
+    account = to_account(row)
+    return _to_session(row[len(ACCOUNT_COLUMNS) :], account.id), account
+
+
+def _to_session(row: Sequence[Any], account: AccountId, client: str = "") -> Session:
+    """Return the session in a row that begins with `_SESSION`."""
+    session, family, refresh, began_at, refreshed_at, expires_at, revoked_at, second_factor = row[: len(_SESSION)]
     return Session(
-        id=SessionId(row.session_id),
-        account=AccountId(row.id),
-        family_digest=row.family_digest,
-        refresh_digest=row.refresh_digest,
-        created_at=row.began_at,
-        refreshed_at=row.refreshed_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-        second_factor=row.second_factor,
+        id=SessionId(session),
+        account=account,
+        family_digest=family,
+        refresh_digest=refresh,
+        created_at=began_at,
+        refreshed_at=refreshed_at,
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+        second_factor=second_factor,
         client=client,
     )
