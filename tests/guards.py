@@ -1331,9 +1331,24 @@ REMOVALS = (
     Removal(
         "A token expires",
         "security/tokens.py",
-        "if now >= read.expires_at:",
+        "if now >= claims.expires_at:",
         "if False:",
         "unit/security/test_tokens.py::test_a_token_expires_by_the_time_passed_in",
+    ),
+    Removal(
+        "A token is remembered by the whole of it",
+        "security/tokens.py",
+        "self._verified = lru_cache(maxsize=remembers)(self._verify)",
+        "by: dict[str, _Verified] = {}\n"
+        "        self._verified = lambda token: by.get(token[:60]) or by.setdefault(token[:60], self._verify(token))",
+        "unit/security/test_tokens.py::test_a_token_altered_anywhere_is_refused",
+    ),
+    Removal(
+        "So many tokens are remembered and no more",
+        "security/tokens.py",
+        "lru_cache(maxsize=remembers)",
+        "lru_cache(maxsize=None)",
+        "unit/security/test_tokens.py::test_of_those_who_ask_with_many_tokens_each_stays_who_they_are",
     ),
     Removal(
         "A token is for its account's session",

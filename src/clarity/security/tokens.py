@@ -2,7 +2,8 @@
 
 import base64
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import jwt
@@ -33,6 +34,11 @@ _OPTIONS: Final[Options] = {
 }
 
 
+class _Verified(NamedTuple):
+    claims: AccessClaims
+    issued_at: datetime
+
+
 def new_refresh_token() -> str:
     """Return 256 random bits as base64url, 43 characters."""
     return base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"=").decode()
@@ -48,9 +54,14 @@ class AccessTokens:
 
     A token says who asks and in which session, never what they may do: that is looked up with each request.
     The `kid` is the generation of the key, so that tokens outlive a rotation.
+
+    What was verified is remembered by the whole token, as long as these keys are: the `remembers` last used. Whether it
+    has expired is asked each time.
     """
 
-    def __init__(self, keyring: Keyring, issuer: str = "clarity", ttl_seconds: int = 600) -> None:
+    def __init__(
+        self, keyring: Keyring, issuer: str = "clarity", ttl_seconds: int = 600, *, remembers: int = 10_000
+    ) -> None:
         """Sign with the newest token key in `keyring` and read with every one."""
         self.ttl_seconds = ttl_seconds
         self._issuer = issuer
@@ -59,6 +70,13 @@ class AccessTokens:
             str(generation): keyring.secret(Purpose.TOKEN, generation)
             for generation in keyring.generations(Purpose.TOKEN)
         }
+        # `lru_cache` is bounded, safe under threads, and does not remember what raised.
+        self._verified = lru_cache(maxsize=remembers)(self._verify)
+
+    @property
+    def remembered(self) -> int:
+        """How many tokens are remembered."""
+        return self._verified.cache_info().currsize
 
     new_refresh_token = staticmethod(new_refresh_token)
     refresh_digest = staticmethod(refresh_digest)
@@ -80,23 +98,29 @@ class AccessTokens:
 
     def read(self, token: str, now: datetime) -> AccessClaims:
         """Return what a token says. Raises `Unauthenticated` if it is not ours, was altered or has expired."""
-        try:
-            claims = self._verified(token)
-            read = AccessClaims(
-                account=AccountId(UUID(claims["sub"])),
-                session=SessionId(UUID(claims["sid"])),
-                expires_at=_EPOCH + timedelta(seconds=claims["exp"]),
-            )
-            issued_at = _EPOCH + timedelta(seconds=claims["iat"])
-        except (jwt.PyJWTError, AttributeError, OverflowError, TypeError, ValueError):
-            raise Unauthenticated from None
-        if now >= read.expires_at:
+        claims, issued_at = self._verified(token)
+        if now >= claims.expires_at:
             raise Unauthenticated("The access token has expired.")
         if issued_at > now + CLOCKS_DIFFER:
             raise Unauthenticated
-        return read
+        return claims
 
-    def _verified(self, token: str) -> dict[str, Any]:
+    def _verify(self, token: str) -> "_Verified":
+        """Return what a token says that somebody signed here, be it good at this time or not."""
+        try:
+            claims = self._signed(token)
+            return _Verified(
+                AccessClaims(
+                    account=AccountId(UUID(claims["sub"])),
+                    session=SessionId(UUID(claims["sid"])),
+                    expires_at=_EPOCH + timedelta(seconds=claims["exp"]),
+                ),
+                issued_at=_EPOCH + timedelta(seconds=claims["iat"]),
+            )
+        except (jwt.PyJWTError, AttributeError, OverflowError, TypeError, ValueError):
+            raise Unauthenticated from None
+
+    def _signed(self, token: str) -> dict[str, Any]:
         # PyJWT reads padded base64 too (RFC 7515 forbids it); a token is to have one spelling.
         if "=" in token:
             raise Unauthenticated

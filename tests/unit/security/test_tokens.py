@@ -104,6 +104,34 @@ def test_a_token_expires_by_the_time_passed_in(tokens: AccessTokens) -> None:
     assert short.read(short.issue(ACCOUNT, SESSION, NOON), NOON).expires_at == NOON + 5 * SECOND
 
 
+def test_a_token_that_is_remembered_expires_too_and_lasts_no_longer_than_its_key(keyring: Keyring) -> None:
+    tokens, token = AccessTokens(keyring), AccessTokens(keyring).issue(ACCOUNT, SESSION, NOON)
+    end = NOON + timedelta(seconds=600)
+    for _ in range(2):
+        assert tokens.read(token, end - SECOND).session == SESSION
+        assert tokens.remembered == 1
+        with pytest.raises(Unauthenticated, match="expired"):
+            tokens.read(token, end)
+        refused(tokens, token, NOON - timedelta(minutes=2))
+        refused(SOMEBODY, token)
+
+
+def test_of_those_who_ask_with_many_tokens_each_stays_who_they_are(keyring: Keyring) -> None:
+    tokens = AccessTokens(keyring, remembers=3)
+    sessions = [SessionId(UUID(int=number)) for number in range(10)]
+    given = {session: tokens.issue(ACCOUNT, session, NOON) for session in sessions}
+    for session in (*sessions, *reversed(sessions)):
+        assert tokens.read(given[session], NOON).session == session
+        assert tokens.remembered <= 3
+
+
+def test_what_was_refused_is_not_remembered(tokens: AccessTokens) -> None:
+    token = tokens.issue(ACCOUNT, SESSION, NOON)
+    for other in (token[:-1], token + "A", SOMEBODY.issue(ACCOUNT, SESSION, NOON), "", "a" * 5_000):
+        refused(tokens, other)
+    assert tokens.remembered == 0
+
+
 def test_a_token_from_the_future_is_refused(tokens: AccessTokens) -> None:
     tokens.read(tokens.issue(ACCOUNT, SESSION, NOON + timedelta(minutes=1)), NOON)
     refused(tokens, tokens.issue(ACCOUNT, SESSION, NOON + timedelta(minutes=1, seconds=1)), NOON)
@@ -130,6 +158,7 @@ def test_an_expired_token_says_so(tokens: AccessTokens) -> None:
 
 def test_a_token_altered_anywhere_is_refused(tokens: AccessTokens) -> None:
     token = tokens.issue(ACCOUNT, SESSION, NOON)
+    tokens.read(token, NOON)
     for position, character in enumerate(token):
         other = "A" if character != "A" else "B"
         refused(tokens, token[:position] + other + token[position + 1 :])
