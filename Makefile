@@ -27,7 +27,7 @@ LOCKED := --require-hashes --only-binary :all:
 
 .PHONY: help
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(STAMPS)/clarity ## Make .venv with Clarity and its locked dependencies.
@@ -69,6 +69,14 @@ fuzz: $(STAMPS)/dev ## Look for what nobody thought of, for five minutes: reques
 timing: $(STAMPS)/dev ## Compare how long a refusal and an absence take, over many requests.
 	$(BIN)/python -m tests.timing $(ARGS)
 
+.PHONY: bench
+bench: $(STAMPS)/bench ## Measure everything beside what people would use instead, in about an hour, and write it down.
+	$(BIN)/python -m benchmarks.report $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(STAMPS)/bench ## Try in under two minutes whether every benchmark runs; what they print is in bench-quick/.
+	$(BIN)/python -m benchmarks.report --quick $(ARGS)
+
 .PHONY: format
 format: $(STAMPS)/dev ## Format the code and repair what can be repaired safely.
 	$(BIN)/ruff check --fix-only --quiet .
@@ -91,6 +99,7 @@ lock: $(VENV)/bin/python ## Pin the newest dependencies that pyproject.toml allo
 .PHONY: clean
 clean: ## Remove .venv and everything generated; your data in clarity-data stays.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov dist
+	rm -rf bench-quick bench-results
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

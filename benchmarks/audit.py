@@ -53,7 +53,7 @@ from clarity.upkeep import make_keys, migrate
 IN_FLIGHT = 64
 BOUNDS = {"read_events_per_s": Bound(at_least=10_000), "p99_ms": Bound(at_most=10)}
 _LEVELS = (1, 8, IN_FLIGHT, 256)
-_SIDES = ("postgresql", "sqlite", "naive")
+SIDES = ("postgresql", "sqlite", "naive")
 # So many events take each side a second or less.
 _COUNTS = {1: 1_500, 8: 8_000, 64: 20_000, 256: 20_000}
 _NAIVE_COUNT = 1_500
@@ -155,8 +155,8 @@ def count_of(side: str, in_flight: int, *, quick: bool) -> int:
 
 async def in_rounds(trails: Trails, rounds: int, *, quick: bool) -> dict[str, dict[int, list[Load]]]:
     """Load each side at each level, round by round, once before it counts."""
-    found: dict[str, dict[int, list[Load]]] = {side: {level: [] for level in _LEVELS} for side in _SIDES}
-    for number, side in in_turns(_SIDES, rounds + 1):
+    found: dict[str, dict[int, list[Load]]] = {side: {level: [] for level in _LEVELS} for side in SIDES}
+    for number, side in in_turns(SIDES, rounds + 1):
         say(f"round {number} of {rounds}: {side}" if number else f"warming up: {side}")
         for level in _LEVELS:
             load = await trails.sides[side].load(level, count_of(side, level, quick=quick))
@@ -200,7 +200,7 @@ async def measure(options: Namespace) -> dict[str, Any]:
         {"read_events_per_s": per_s.median, "p99_ms": p99.median},
         BOUNDS,
         options,
-        spread={"read_events_per_s": per_s._asdict(), "p99_ms": p99._asdict()},
+        spreads={"read_events_per_s": per_s._asdict(), "p99_ms": p99._asdict()},
         against_naive={str(level): _ratio(loads, level)._asdict() for level in _LEVELS},
         levels={side: {str(level): summary(some) for level, some in each.items()} for side, each in loads.items()},
         breakdown_us=parts,
@@ -224,7 +224,7 @@ def summary(loads: Sequence[Load]) -> dict[str, float]:
 def show(found: Mapping[str, Any]) -> None:
     print(f"\n{'in flight':10}{'side':12}{'events/s':>10}{'p50 ms':>10}{'p99 ms':>10}{'cpu us':>10}")
     for level in _LEVELS:
-        for side in _SIDES:
+        for side in SIDES:
             one = found["levels"][side][str(level)]
             figures = (one["per_s"], one["p50_ms"], one["p99_ms"], one["cpu_ms_each"] * 1000)
             print(f"{level:<10}{side:12}" + "".join(f"{figure:>10.6g}" for figure in figures))

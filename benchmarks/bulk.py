@@ -240,7 +240,7 @@ async def measure(options: Namespace) -> dict[str, Any]:
         {name: spread.median for name, spread in spreads.items()},
         BOUNDS,
         options,
-        spread={name: spread._asdict() for name, spread in spreads.items()},
+        spreads={name: spread._asdict() for name, spread in spreads.items()},
         imports={name: described(some) for name, some in files.items()},
         of_synthea=described(files["synthea"]) if "synthea" in files else None,
         copy_ratios={name: spread._asdict() for name, spread in copied.items()},

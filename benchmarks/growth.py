@@ -1,6 +1,6 @@
-"""Lines over two logarithmic axes, as an SVG drawing."""
+"""Lines over two logarithmic axes, and bars beside each other, as SVG drawings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
@@ -8,6 +8,8 @@ from math import ceil, floor, log10
 _WIDTH, _HEIGHT = 760, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 210, 50, 60
 _INK, _GRID = "#333333", "#dddddd"
+# Beyond that, their names do not fit beside each other.
+_GROUPS_IN_A_ROW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,7 @@ def drawn(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
     x = _Axis.over([point[0] for point in points], _LEFT, _WIDTH - _RIGHT)
     y = _Axis.over([point[1] for point in points], _HEIGHT - _BOTTOM, _TOP)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
-        _text(_LEFT, 28, title, size=15),
+        *_frame(title),
         *_grid(x, y),
         _text((x.first + x.last) / 2, _HEIGHT - 16, across, anchor="middle"),
         _text(20, _TOP - 12, up),
@@ -60,6 +60,70 @@ def drawn(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What belongs to one side: its name, its colour, and a value for each group; `None` where it has none."""
+
+    name: str
+    colour: str
+    values: Sequence[float | None]
+
+
+def barred(title: str, up: str, groups: Sequence[str], sides: Sequence[Bars], *, line: float | None = None) -> str:
+    """Return a drawing with a bar for each side in each group, all from zero, and a `line` across at a value."""
+    values = [value for side in sides for value in side.values if value is not None] + ([line] if line else [])
+    top, bottom = max(values, default=1.0) or 1.0, min([0.0, *values])
+    base = _HEIGHT - _BOTTOM
+
+    def height(value: float) -> float:
+        return base - (value - bottom) / (top - bottom) * (base - _TOP)
+
+    width = (_WIDTH - _RIGHT - _LEFT) / len(groups)
+    parts = [*_frame(title), _text(20, _TOP - 12, up)]
+    for step in range(5):
+        value = bottom + (top - bottom) * step / 4
+        parts += [
+            _stroke(_LEFT, height(value), _WIDTH - _RIGHT, height(value), _GRID),
+            _text(_LEFT - 8, height(value) + 4, f"{value:.3g}", anchor="end"),
+        ]
+    for number, group in enumerate(groups):
+        start = _LEFT + width * number
+        parts += _group(start, width, [(side.colour, side.values[number]) for side in sides], height)
+        row = number % 2 if len(groups) > _GROUPS_IN_A_ROW else 0
+        parts.append(_text(start + width / 2, base + 20 + 15 * row, group, anchor="middle", size=11))
+    if line is not None:
+        parts.append(_stroke(_LEFT, height(line), _WIDTH - _RIGHT, height(line), _INK))
+    for place, side in enumerate(sides):
+        parts.append(_box(_WIDTH - _RIGHT + 20, _TOP + 20 * place - 8, 12, 12, side.colour))
+        parts.append(_text(_WIDTH - _RIGHT + 40, _TOP + 20 * place + 3, side.name))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _group(
+    start: float, width: float, bars: Sequence[tuple[str, float | None]], height: Callable[[float], float]
+) -> Iterator[str]:
+    each = width * 0.8 / len(bars)
+    for place, (colour, value) in enumerate(bars):
+        if value is not None:
+            ends = sorted((height(value), height(0)))
+            left = start + width * 0.1 + each * place
+            yield _box(left, ends[0], each * 0.9, max(ends[1] - ends[0], 0.5), colour)
+            yield _text(left + each * 0.45, ends[0] - 4, f"{value:.3g}", anchor="middle", size=9)
+
+
+def _frame(title: str) -> list[str]:
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
+        _box(0, 0, _WIDTH, _HEIGHT, "white"),
+        _text(_LEFT, 28, title, size=15),
+    ]
+
+
+def _box(left: float, top: float, width: float, height: float, colour: str) -> str:
+    place = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect {place} fill="{colour}"/>'
 
 
 def _grid(x: _Axis, y: _Axis) -> Iterator[str]:

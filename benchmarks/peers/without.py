@@ -136,7 +136,7 @@ class _UnauditedWork(UnitsOfWork):
 
 
 @dataclass(frozen=True, slots=True)
-class _Build:
+class Build:
     """What is left out of one build."""
 
     promise: str
@@ -205,7 +205,7 @@ def _of_id_alone(table: SealedTable[Any], fetched: Select[Any]) -> Select[Any]:
 class LesserSide(OurSide):
     """Ours, with less of it."""
 
-    build: _Build
+    build: Build
     keyring: Keyring
 
     async def prepare(self) -> None:
@@ -227,7 +227,7 @@ class LesserSide(OurSide):
 @asynccontextmanager
 async def opened(promise: str, place: Place) -> AsyncIterator[LesserSide]:
     """Open ours without one promise, or without "nothing" of them; the keys are made if there are none yet."""
-    build = _Build(promise)
+    build = Build(promise)
     settings = settings_of(place)
     if not has_keys(settings):
         make_keys(settings)

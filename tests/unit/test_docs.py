@@ -25,7 +25,7 @@ SHELL = {"sh", "console", ""}
 IMAGINED = re.compile(r"(^|/)notes\.py$")
 PATH = re.compile(r"(?:[\w-]+/)*[\w-]+\.(?:py|md|toml|yaml|lock|txt)|(?:[\w-]+/)+[\w-]*")
 COMMAND = re.compile(r"(?:^|\s)(?:\.venv/bin/)?clarity (?P<words>[a-z][^|>)#]*)")
-MADE_LATER = ("clarity-data/", ".venv/", "benchmarks/")
+MADE_LATER = ("clarity-data/", ".venv/", "benchmarks/", "bench-quick/", "bench-results/")
 
 
 def named(path: Path) -> str:
