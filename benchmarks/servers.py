@@ -18,6 +18,7 @@ from benchmarks.people import Person
 from clarity.demo.people import STATE
 from tests.shells import surroundings
 
+_ROOT = Path(__file__).parents[1]
 _START_SECONDS = 60.0
 _UVICORN = (
     "--host",
@@ -176,7 +177,7 @@ class Side:
             told = {"DATA_DIR": self.place.folder, "ASYNC_DATABASE_URI": self.place.url, **OURS}
         else:
             told = {"BENCHMARK_DATABASE_URL": self.place.owner_url, "BENCHMARK_POOL": "yes"}
-        return {**surroundings(), "PYTHONPATH": ":".join(path for path in sys.path if path), **told}
+        return {**surroundings(), "PYTHONPATH": str(_ROOT), **told}
 
     def get(self, path: str) -> bytes:
         """Return a request for what is at `path` below the patients."""
