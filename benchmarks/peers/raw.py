@@ -1,8 +1,8 @@
 """PostgreSQL by its driver alone, the floor: one table in plain, a prepared statement for each question.
 
 It decides nothing, audits nothing, seals nothing and keeps no history; MRN and social security number are columns with
-indexes. What comes back becomes an object of a class of its own. The pool resets a connection whenever it is given back,
-as it does unless it is told not to.
+indexes. What comes back becomes an object of a class of its own. The pool resets each connection that is given back, as
+it does unless it is told not to.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
