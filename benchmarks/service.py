@@ -196,8 +196,8 @@ async def measure(options: Namespace) -> dict[str, Any]:
         settings = await there.settings()
     rates, processor = compared(beside["answers"])
     slower = grown(growth) if growth else {}
-    worst = {name: max(spread.median for spread in both.values()) for name, both in slower.items()}
-    figures = {**dict.fromkeys(BOUNDS), **{name: spread.median for name, spread in rates.items()}, **worst}
+    rates |= {name: max(both.values(), key=lambda spread: spread.median) for name, both in slower.items()}
+    figures = {**dict.fromkeys(BOUNDS), **{name: spread.median for name, spread in rates.items()}}
     started_with = beside["started"]
     packages = [package for side in options.sides for package in PACKAGES[side]]
     found = told(
