@@ -15,7 +15,6 @@ from pathlib import Path
 from pkgutil import walk_packages
 from uuid import UUID
 
-import msgspec
 import pytest
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -41,7 +40,7 @@ from clarity.fhir.circle import Reading
 from clarity.fhir.inputs import FhirInputs
 from clarity.fhir.strict import allow_all
 from clarity.persistence.registry import number_of
-from clarity.persistence.sealing import SealedMapper, SealedRecord, sparse
+from clarity.persistence.sealing import SealedMapper, SealedRecord
 from clarity.security.cursors import Cursors
 from clarity.security.envelope import Place, generation_of, pad, unpad
 from clarity.security.hazmat import Aead
@@ -375,7 +374,7 @@ def _sealed() -> Iterator[bytes]:
 
 
 def _contents() -> Iterator[bytes]:
-    yield bytes([SealedMapper.schema]) + msgspec.msgpack.encode(sparse(_patient()), enc_hook=str)
+    yield _mapper().content(_patient())
 
 
 def _cursors_made() -> Iterator[bytes]:

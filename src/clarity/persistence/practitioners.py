@@ -16,11 +16,12 @@ from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQu
 from clarity.domain.records import Resource
 from clarity.persistence.identifiers import IdentifierTable, identifier_rules
 from clarity.persistence.ledger import Ledger
-from clarity.persistence.sealing import content_of, sparse
+from clarity.persistence.sealing import Sparse, content_of
 from clarity.persistence.tables import AuditColumns, Base, IdentifierColumns, write_one
 from clarity.persistence.types import EncryptedJSON
 
 _INSIDE = ("name", "npi", "gender", "telecoms", "addresses", "sources", "specialty")
+_CONTENT = Sparse(Practitioner, _INSIDE)
 _ROWS_AT_A_TIME = 500
 # Any number will do that nothing else locks by.
 _CLAIMING = int.from_bytes(b"npi", "big")
@@ -163,11 +164,10 @@ def _behind(statement: Select[Any], after: PractitionerId) -> Select[Any]:
 
 
 def _columns(practitioner: Practitioner) -> dict[str, Any]:
-    content = sparse(practitioner)
     return {
         "active": practitioner.active,
         "version": practitioner.version,
-        "sealed": {name: content[name] for name in _INSIDE if name in content},
+        "sealed": _CONTENT.form(practitioner),
     }
 
 

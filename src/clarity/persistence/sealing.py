@@ -1,10 +1,11 @@
 """From an entity to its sealed bytes and back, for every kind of record that belongs to a patient."""
 
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
-from functools import cache
-from typing import Any, Generic, TypeVar, get_type_hints
+from functools import cache, reduce
+from operator import or_
+from types import UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -49,13 +50,17 @@ class SealedMapper(Generic[Entity]):
         self._numbers = number_of(table)
         self._names = tuple(item.name for item in fields(shape) if item.name not in outside)
         self._content = msgspec.msgpack.Decoder(content_of(entity, self._names))
-        self._encoder = msgspec.msgpack.Encoder()
+        self._schema = bytes([self.schema])
+        self._sparse = Sparse(entity, self._names)
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=str)
 
     def seal(self, key: DataKey, entity: Entity, *, row: UUID, version: int) -> bytes:
         """Return the content of `entity` sealed for one version of one row of the key's patient."""
-        content = {name: value for name, value in sparse(entity).items() if name in self._names}
-        plaintext = bytes([self.schema]) + self._encoder.encode(content)
-        return key.seal(self._place(row, key.subject, version), plaintext)
+        return key.seal(self._place(row, key.subject, version), self.content(entity))
+
+    def content(self, entity: Entity) -> bytes:
+        """Return what of `entity` is to be sealed."""
+        return self._schema + self._encoder.encode(self._sparse.form(entity))
 
     def open(self, key: DataKey, record: SealedRecord) -> dict[str, Any]:
         """Return the content by field, or raise `CannotOpen`."""
@@ -74,7 +79,7 @@ class SealedMapper(Generic[Entity]):
 
     def _place(self, row: UUID, patient: UUID, version: int) -> Place:
         table, column = self._numbers
-        return Place(table=table, column=column, row=row, subject=patient, version=version)
+        return Place(table, column, row, patient, version)
 
 
 def content_of(entity: type[Any], names: tuple[str, ...]) -> type[msgspec.Struct]:
@@ -91,29 +96,54 @@ def content_of(entity: type[Any], names: tuple[str, ...]) -> type[msgspec.Struct
     )
 
 
-def sparse(entity: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass that differ from their defaults, nested ones likewise."""
-    found: dict[str, Any] = {}
-    for name, default in _defaults_of(entity.__class__).items():
-        value = getattr(entity, name)
-        if value != default:
-            found[name] = _sparse_value(value)
-    return found
+class Sparse:
+    """The fields of a dataclass that differ from their defaults, nested ones likewise, in a form `msgspec` encodes."""
+
+    def __init__(self, entity: type[Any], names: tuple[str, ...]) -> None:
+        """Take of an `entity` the fields in `names`."""
+        self._form = _sparse_form(entity, names)
+
+    def form(self, entity: Any) -> Any:
+        """Return what to encode, with `str` for what an encoder does not know."""
+        try:
+            return msgspec.convert(entity, self._form, from_attributes=True, dec_hook=_in_words)
+        except msgspec.ValidationError:  # whose message may name the value
+            raise TypeError(f"a {type(entity).__name__} holds what it is not declared to hold") from None
 
 
-def _sparse_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()  # msgpack's own timestamps would lose the offset from UTC
-    if isinstance(value, tuple):
-        return [_sparse_value(item) for item in value]
-    return sparse(value) if _is_record(value.__class__) else value
+class _Words(str):
+    """An instant as text: msgpack's own timestamps would lose the offset from UTC."""
+
+    __slots__ = ()
+
+
+def _in_words(_kind: Any, instant: datetime) -> _Words:
+    return _Words(instant.isoformat())
+
+
+def _sparse_form(entity: type[Any], names: tuple[str, ...]) -> type[msgspec.Struct]:
+    hints = get_type_hints(entity)
+    defaults = {item.name: item.default for item in fields(entity)}
+    members: list[Any] = [
+        (name, _written(hints[name])) if defaults[name] is MISSING else (name, _written(hints[name]), defaults[name])
+        for name in names
+    ]
+    return msgspec.defstruct(f"Sparse{entity.__name__}", members, kw_only=True, omit_defaults=True, gc=False)
+
+
+def _written(hint: Any) -> Any:
+    """Return how a value of the type `hint` is written."""
+    if hint is datetime:
+        return _Words
+    nested: Any = hint
+    if is_dataclass(hint):
+        return _nested_form(nested)
+    parts = tuple(part if part is Ellipsis else _written(part) for part in get_args(hint))
+    if get_origin(hint) in {Union, UnionType}:
+        return reduce(or_, parts)
+    return get_origin(hint)[parts] if parts else hint
 
 
 @cache
-def _is_record(kind: type[Any]) -> bool:
-    return is_dataclass(kind)
-
-
-@cache
-def _defaults_of(entity: Any) -> Mapping[str, Any]:
-    return {item.name: item.default for item in fields(entity)}
+def _nested_form(kind: Any) -> type[msgspec.Struct]:
+    return _sparse_form(kind, tuple(item.name for item in fields(kind)))

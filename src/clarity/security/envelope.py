@@ -11,8 +11,7 @@ patient or version does not open. Its fields have fixed widths, so no two places
 """
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from clarity.domain.errors import CannotOpen
@@ -35,8 +34,7 @@ _LARGEST_POWER: Final = 1024
 _SHORTEST_SEALED: Final = HEADER_BYTES + NONCE_BYTES + _SMALLEST + TAG_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a sealed value stands. `subject` is the patient it belongs to, or `SYSTEM_SUBJECT`.
 
     Tables and columns are named by their permanent numbers; `version` is the row's.

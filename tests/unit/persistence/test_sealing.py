@@ -1,7 +1,8 @@
 """What is sealed opens as it was, in a form that is fixed for good."""
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -15,7 +16,7 @@ from clarity.domain.names import HumanName
 from clarity.domain.patients import Death, Patient
 from clarity.domain.records import Resource
 from clarity.persistence.registry import number_of
-from clarity.persistence.sealing import SealedMapper, SealedRecord, content_of, sparse
+from clarity.persistence.sealing import SealedMapper, SealedRecord, Sparse, content_of
 from clarity.security.envelope import Place
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, a_keyring, a_patient
@@ -51,6 +52,51 @@ def test_no_field_of_a_patient_is_lost(patient: Patient) -> None:
     assert opened(sealed(patient)) == patient
 
 
+def spelt_out(value: Any) -> Any:
+    """Return what records have been sealed as since the first: this is not to change."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [spelt_out(item) for item in value]
+    if not is_dataclass(value):
+        return value
+    found = ((item, getattr(value, item.name)) for item in fields(value))
+    return {item.name: spelt_out(content) for item, content in found if content != item.default}
+
+
+def pairs_in(value: Any) -> Any:
+    """Return a value with the entries of each map in their order."""
+    if isinstance(value, dict):
+        return [(name, pairs_in(content)) for name, content in value.items()]
+    return [pairs_in(item) for item in value] if isinstance(value, list) else value
+
+
+@given(patients)
+def test_what_is_sealed_is_spelt_as_it_always_was(patient: Patient) -> None:
+    content = {name: one for name, one in spelt_out(patient).items() if name not in OUTSIDE}
+    written = MAPPER.content(patient)
+    assert written[:1] == b"\x01"
+    read, always = msgspec.msgpack.decode(written[1:]), msgspec.msgpack.decode(msgspec.msgpack.encode(content))
+    assert pairs_in(read) == pairs_in(always)
+
+
+@dataclass(frozen=True)
+class Mislaid:
+    """Something that is sealed, with a field of each kind that could be mistaken."""
+
+    number: int
+    text: str = ""
+    when: datetime | None = None
+
+
+def test_what_is_not_as_declared_is_not_sealed_and_not_told() -> None:
+    wrong: Any = "four and twenty"
+    with pytest.raises(TypeError) as refused:
+        Sparse(Mislaid, ("number", "text", "when")).form(Mislaid(number=wrong))
+    assert "twenty" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
 @given(instants)
 def test_an_instant_keeps_its_offset(instant: datetime) -> None:
     died = opened(sealed(replace(a_patient(), death=Death(instant=instant)))).death
@@ -66,7 +112,8 @@ def test_the_form_of_what_is_sealed_is_fixed() -> None:
         born=PartialDate(1815, 12),
         discharged=date(1852, 11, 27),
     )
-    assert msgspec.json.encode(sparse(patient), order="sorted") == (
+    form = Sparse(Patient, ("id", "names", "born", "discharged", "notes")).form(patient)
+    assert msgspec.json.encode(form, order="sorted") == (
         b'{"born":{"month":12,"year":1815},"discharged":"1852-11-27","id":"00000000-0000-0000-0000-000000000007",'
         b'"names":[{"family":"Lovelace","given":["Ada"]}]}'
     )

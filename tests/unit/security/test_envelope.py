@@ -2,7 +2,6 @@
 
 import math
 import struct
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -81,12 +80,12 @@ def test_a_longer_value_does_not_open() -> None:
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        replace(PLACE, table=2),
-        replace(PLACE, column=1),
-        replace(PLACE, row=SUBJECT),
-        replace(PLACE, version=4),
-        replace(PLACE, version=6),
-        replace(PLACE, table=2, column=1),
+        PLACE._replace(table=2),
+        PLACE._replace(column=1),
+        PLACE._replace(row=SUBJECT),
+        PLACE._replace(version=4),
+        PLACE._replace(version=6),
+        PLACE._replace(table=2, column=1),
     ],
 )
 def test_a_value_moved_elsewhere_does_not_open(elsewhere: Place) -> None:
@@ -97,12 +96,12 @@ def test_a_value_moved_elsewhere_does_not_open(elsewhere: Place) -> None:
 def test_a_value_moved_to_another_patient_does_not_open() -> None:
     somebody_else = UUID("018f0000-0000-7000-8000-000000000002")
     with pytest.raises(CannotOpen):
-        a_key().open(replace(PLACE, subject=somebody_else), SEALED)
+        a_key().open(PLACE._replace(subject=somebody_else), SEALED)
     with pytest.raises(CannotOpen):
         a_key(subject=somebody_else).open(PLACE, SEALED)
     # Even if both patients had the same key, the associated data would still tell them apart.
     with pytest.raises(CannotOpen):
-        a_key(subject=somebody_else).open(replace(PLACE, subject=somebody_else), SEALED)
+        a_key(subject=somebody_else).open(PLACE._replace(subject=somebody_else), SEALED)
 
 
 def test_another_generation_does_not_open_even_with_the_same_key() -> None:
