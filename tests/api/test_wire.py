@@ -2,22 +2,34 @@
 
 import json
 from dataclasses import fields as fields_of
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from clarity.api import people
 from clarity.api.faults import faults_in
-from clarity.api.patients.shapes import PatientIn, PatientOut, PatientPatchIn, RegistrationIn, merged
-from clarity.api.wire import Value
+from clarity.api.patients.answers import shown, shown_page
+from clarity.api.patients.shapes import (
+    PatientIn,
+    PatientOut,
+    PatientPageOut,
+    PatientPatchIn,
+    RegistrationIn,
+    merged,
+)
+from clarity.api.wire import Value, page_of
+from clarity.application.pages import Page
 from clarity.domain.access import POLICY, Action, Relation, Role
+from clarity.domain.ids import PractitionerId
 from clarity.domain.patients import FIELD_BITS, Patient, PatientField
-from clarity.domain.records import Resource
+from clarity.domain.records import Notice, Resource
 from tests.builders import TODAY, a_patient
 from tests.canaries import hits
 from tests.strategies import patients
@@ -39,6 +51,21 @@ def test_everything_recorded_is_shown(patient: Patient) -> None:
     shown = json.loads(PatientOut.of(patient, TODAY).model_dump_json())
     written = json.loads(PatientIn.model_validate(patient).model_dump_json())
     assert {name: shown[name] for name in written} == written
+
+
+@given(patient=patients, notes=st.text(alphabet='a"\\/\n\t\u2028\U0001f43e'), noticed=st.booleans())
+def test_a_patient_is_written_as_their_shape_is(patient: Patient, notes: str, noticed: bool) -> None:
+    notice = Notice(text="It is protected.", consent=patient.id, scope="To all") if noticed else None
+    patient = replace(
+        patient,
+        notes=notes,
+        notice=notice,
+        care_team=frozenset(PractitionerId(UUID(int=number)) for number in (3, 1, 2)),
+    )
+    shape = PatientOut.of(patient, TODAY)
+    assert shown(patient, TODAY).body == shape.model_dump_json().encode()
+    page = Page(items=(patient, patient), next_cursor="there", count=7, exact=False)
+    assert shown_page(page, TODAY).body == PatientPageOut(**page_of(page, (shape, shape))).model_dump_json().encode()
 
 
 def test_a_record_is_whole_on_the_wire() -> None:

@@ -16,7 +16,8 @@ from clarity.api.dependencies import (
     Today,
     VersionSeen,
 )
-from clarity.api.patients.shapes import PatientOut, PatientPageOut
+from clarity.api.patients.answers import shown_page
+from clarity.api.patients.shapes import PatientPageOut
 from clarity.api.people import AddressInOut, ConceptInOut, NameInOut, TelecomInOut
 from clarity.api.problems import documented
 from clarity.api.routing import router_of
@@ -255,7 +256,11 @@ async def replace_practitioner(
     return _shown(changed, response)
 
 
-@router.get("/{practitioner_id}/patients", responses=documented(Forbidden(), NotFound()))
+@router.get(
+    "/{practitioner_id}/patients",
+    response_model=PatientPageOut,
+    responses=documented(Forbidden(), NotFound()),
+)
 async def list_patients_of_practitioner(
     practitioner_id: PractitionerId,
     query: Annotated[CaseloadQuery, Query()],
@@ -263,12 +268,12 @@ async def list_patients_of_practitioner(
     practitioners: Practitioners,
     patients: Patients,
     today: Today,
-) -> PatientPageOut:
+) -> Response:
     """List the patients a practitioner cares for, of those the caller may see, in the order they were registered."""
     practitioner = await practitioners.view(actor, practitioner_id)
     conditions = PatientFilter(status=query.status, practitioner=practitioner.id)
     page = await patients.list(actor, conditions, cursor=query.cursor, at_most=query.limit)
-    return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
+    return shown_page(page, today)
 
 
 @router.get("/{practitioner_id}/caseload", responses=documented(Forbidden(), NotFound()))

@@ -13,7 +13,8 @@ from pydantic import ConfigDict
 from starlette.exceptions import HTTPException
 
 from clarity.api.dependencies import CurrentActor, Life, Today, VersionSeen
-from clarity.api.patients.routes import BODY, CHANGED, ETAG, shown
+from clarity.api.patients.answers import shown
+from clarity.api.patients.routes import BODY, CHANGED, ETAG
 from clarity.api.patients.shapes import PatientOut
 from clarity.api.people import DeathInOut
 from clarity.api.problems import documented
@@ -105,7 +106,9 @@ class LegalHoldListQuery(Wire):
 
 
 @router.post(
-    "/{patient_id}/discharge", responses={**CHANGED, **documented(Conflict("the patient was already discharged"))}
+    "/{patient_id}/discharge",
+    response_model=PatientOut,
+    responses={**CHANGED, **documented(Conflict("the patient was already discharged"))},
 )
 async def discharge_patient(
     patient_id: PatientId,
@@ -114,28 +117,30 @@ async def discharge_patient(
     life: Life,
     today: Today,
     version: VersionSeen,
-    response: Response,
-) -> PatientOut:
+) -> Response:
     """End the care of a patient as of a day."""
-    return shown(await life.discharge(actor, patient_id, discharge.day, version=version), today, response)
+    return shown(await life.discharge(actor, patient_id, discharge.day, version=version), today)
 
 
 @router.post(
     "/{patient_id}/reactivate",
+    response_model=PatientOut,
     responses={
         200: ETAG,
         **documented(NotFound(), StaleWrite(), HTTPException(428), Conflict("the patient was not discharged")),
     },
 )
 async def reactivate_patient(
-    patient_id: PatientId, actor: CurrentActor, life: Life, today: Today, version: VersionSeen, response: Response
-) -> PatientOut:
+    patient_id: PatientId, actor: CurrentActor, life: Life, today: Today, version: VersionSeen
+) -> Response:
     """Take a discharged patient back into care."""
-    return shown(await life.reactivate(actor, patient_id, version=version), today, response)
+    return shown(await life.reactivate(actor, patient_id, version=version), today)
 
 
 @router.post(
-    "/{patient_id}/death", responses={**CHANGED, **documented(Conflict("the patient's death is already recorded"))}
+    "/{patient_id}/death",
+    response_model=PatientOut,
+    responses={**CHANGED, **documented(Conflict("the patient's death is already recorded"))},
 )
 async def record_death(
     patient_id: PatientId,
@@ -144,26 +149,26 @@ async def record_death(
     life: Life,
     today: Today,
     version: VersionSeen,
-    response: Response,
-) -> PatientOut:
+) -> Response:
     """Record that a patient died, and when, as exactly as that is known; `{}` if only that they died."""
     with renamed(**_DEATH):
         died = death.means(**death.content())
-        return shown(await life.record_death(actor, patient_id, died, version=version), today, response)
+        return shown(await life.record_death(actor, patient_id, died, version=version), today)
 
 
 @router.delete(
     "/{patient_id}/death",
+    response_model=PatientOut,
     responses={
         200: ETAG,
         **documented(NotFound(), StaleWrite(), HTTPException(428), Conflict("no death of the patient is recorded")),
     },
 )
 async def correct_death(
-    patient_id: PatientId, actor: CurrentActor, life: Life, today: Today, version: VersionSeen, response: Response
-) -> PatientOut:
+    patient_id: PatientId, actor: CurrentActor, life: Life, today: Today, version: VersionSeen
+) -> Response:
     """Take back that a patient died, which was a mistake."""
-    return shown(await life.correct_death(actor, patient_id, version=version), today, response)
+    return shown(await life.correct_death(actor, patient_id, version=version), today)
 
 
 @router.put(

@@ -1,12 +1,12 @@
 """The routes on patients. Names and identifiers travel in bodies, never in URLs, which end up in logs."""
 
-from datetime import date
 from typing import Annotated, Any
 
 from fastapi import Body, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from clarity.api.dependencies import CurrentActor, IdempotencyKey, Patients, RunningServices, Today, VersionSeen
+from clarity.api.patients.answers import shown, shown_page
 from clarity.api.patients.shapes import (
     CareTeamInOut,
     HistoryOut,
@@ -30,7 +30,6 @@ from clarity.api.wire import Json, page_of, renamed
 from clarity.application.patients import RepeatKey
 from clarity.domain.errors import Conflict, DuplicateMrn, Forbidden, NotFound, ReusedKey, StaleWrite, TooMany, WarmingUp
 from clarity.domain.ids import PatientId
-from clarity.domain.patients import Patient
 
 BODY = documented(HTTPException(413), HTTPException(415))
 SEARCHED = {**BODY, **documented(*UNAVAILABLE, WarmingUp(3))}
@@ -42,22 +41,20 @@ CHANGED = {200: ETAG, **BODY, **documented(NotFound(), StaleWrite(), HTTPExcepti
 router = router_of("patients")
 
 
-def shown(patient: Patient, today: date, response: Response) -> PatientOut:
-    """Return what is shown of a patient, and say in the headers which version it is."""
-    response.headers["ETag"] = f'"{patient.version}"'
-    return PatientOut.of(patient, today)
-
-
-@router.post("", status_code=201, responses={201: ETAG, **BODY, **documented(Forbidden(), DuplicateMrn(), ReusedKey())})
+@router.post(
+    "",
+    status_code=201,
+    response_model=PatientOut,
+    responses={201: ETAG, **BODY, **documented(Forbidden(), DuplicateMrn(), ReusedKey())},
+)
 async def register_patient(
     registration: Json[RegistrationIn],
     actor: CurrentActor,
     services: RunningServices,
     today: Today,
     request: Request,
-    response: Response,
     idempotency_key: IdempotencyKey = None,
-) -> PatientOut:
+) -> Response:
     """Register a patient.
 
     With an `Idempotency-Key`, a request that comes again shows the patient whom it registered the first time.
@@ -65,29 +62,28 @@ async def register_patient(
     patient = registration.patient(PatientId(services.new_id()))
     repeat = RepeatKey(key=idempotency_key, request=registration.canonical) if idempotency_key else None
     registered = await services.patients.register(actor, patient, repeat=repeat)
-    response.headers["Location"] = f"{request.url.path}/{registered.id}"
-    return shown(registered, today, response)
+    return shown(registered, today, status_code=201, location=f"{request.url.path}/{registered.id}")
 
 
-@router.get("")
+@router.get("", response_model=PatientPageOut)
 async def list_patients(
     query: Annotated[PatientListQuery, Query()], actor: CurrentActor, patients: Patients, today: Today
-) -> PatientPageOut:
+) -> Response:
     """List the patients the caller may see, in the order they were registered."""
     page = await patients.list(actor, query.conditions(), cursor=query.cursor, at_most=query.limit)
-    return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
+    return shown_page(page, today)
 
 
-@router.post("/search", responses={**SEARCHED, **documented(Forbidden(), TooMany(30))})
+@router.post("/search", response_model=PatientPageOut, responses={**SEARCHED, **documented(Forbidden(), TooMany(30))})
 async def search_patients(
     search: Json[PatientSearchIn], actor: CurrentActor, patients: Patients, today: Today
-) -> PatientPageOut:
+) -> Response:
     """Find patients among those the caller may see.
 
     Searching by social security number needs a role that may, and is limited in how often it is done.
     """
     page = await patients.search(actor, search.query(), cursor=search.cursor or "", at_most=search.limit)
-    return PatientPageOut(**page_of(page, tuple(PatientOut.of(patient, today) for patient in page.items)))
+    return shown_page(page, today)
 
 
 @router.post("/similar", responses=SEARCHED)
@@ -99,15 +95,15 @@ async def find_similar_patients(
     return SimilarPageOut(**page_of(page, tuple(SimilarOut.of(one, today) for one in page.items)))
 
 
-@router.get("/{patient_id}", responses={200: ETAG, **documented(NotFound())})
-async def view_patient(
-    patient_id: PatientId, actor: CurrentActor, patients: Patients, today: Today, response: Response
-) -> PatientOut:
+@router.get("/{patient_id}", response_model=PatientOut, responses={200: ETAG, **documented(NotFound())})
+async def view_patient(patient_id: PatientId, actor: CurrentActor, patients: Patients, today: Today) -> Response:
     """Show one patient. 404 also means that the patient is not yours to see."""
-    return shown(await patients.view(actor, patient_id), today, response)
+    return shown(await patients.view(actor, patient_id), today)
 
 
-@router.put("/{patient_id}", responses={**CHANGED, **documented(Forbidden(), DuplicateMrn())})
+@router.put(
+    "/{patient_id}", response_model=PatientOut, responses={**CHANGED, **documented(Forbidden(), DuplicateMrn())}
+)
 async def replace_patient(
     patient_id: PatientId,
     record: Json[PatientIn],
@@ -115,17 +111,17 @@ async def replace_patient(
     patients: Patients,
     today: Today,
     version: VersionSeen,
-    response: Response,
-) -> PatientOut:
+) -> Response:
     """Record a patient anew: what is left out is emptied, except what the caller does not see, which stays.
 
     Changing identifiers needs a role that may see everybody's. What changes nothing makes no new version.
     """
-    return shown(await patients.change(actor, patient_id, record.replacing, version=version), today, response)
+    return shown(await patients.change(actor, patient_id, record.replacing, version=version), today)
 
 
 @router.patch(
     "/{patient_id}",
+    response_model=PatientOut,
     responses={**CHANGED, **documented(Forbidden(), DuplicateMrn())},
     openapi_extra={
         "requestBody": {"content": {JSON: {"schema": {"$ref": "#/components/schemas/PatientPatchIn"}}}},
@@ -138,10 +134,9 @@ async def change_patient(
     patients: Patients,
     today: Today,
     version: VersionSeen,
-    response: Response,
-) -> PatientOut:
+) -> Response:
     """Change parts of a patient record (RFC 7396), as the caller sees it. Otherwise like replacing it."""
-    return shown(await patients.change(actor, patient_id, patch.changing, version=version), today, response)
+    return shown(await patients.change(actor, patient_id, patch.changing, version=version), today)
 
 
 @router.put(
