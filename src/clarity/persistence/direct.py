@@ -4,17 +4,20 @@ What lies before the driver takes several times as long as the driver and the se
 statement is built like all others, and compiled once; the watch is told of it as of any other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 from asyncpg.exceptions import PostgresError
-from sqlalchemy import BindParameter, ClauseElement, Dialect
+from sqlalchemy import BindParameter, ClauseElement, CursorResult, Dialect
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
 from sqlalchemy.util import await_, greenlet_spawn
 
 from clarity.application.ports.telemetry import Kind
+from clarity.persistence.gathering import Answer, Gathering, Key
 from clarity.persistence.watch import Watch, shape_of, watch_of
 
 _LENT = "clarity_lent"
@@ -46,6 +49,7 @@ class Lent:
         """Take them from the pool of `engine`, and tell what watches it."""
         self._engine = engine.sync_engine
         self._watch, self._kind = watch_of(self._engine)
+        self._gathered: dict[object, Gathering[Any, Any]] = {}
 
     @classmethod
     def to(cls, session: AsyncSession) -> "Lent | None":
@@ -57,6 +61,20 @@ class Lent:
     def offered(self) -> dict[str, "Lent"]:
         """The `info` of sessions that may be lent them."""
         return {_LENT: self}
+
+    def gathered(
+        self, what: object, ask: "Callable[[Lent, Sequence[Key]], Awaitable[Mapping[Key, Answer]]]"
+    ) -> "Gathering[Key, Answer]":
+        """Return what gathers the keys that `ask` is asked for: one for each `what`, whose `ask` is always the same."""
+        gathering = self._gathered.get(what)
+        if gathering is None:
+            gathering = self._gathered[what] = Gathering(partial(ask, self))
+        return gathering
+
+    async def aclose(self) -> None:
+        """Leave no statement under way that was gathered."""
+        for gathering in self._gathered.values():
+            await gathering.aclose()
 
     async def rows(self, statement: DirectStatement, **values: Any) -> Sequence[Any]:
         """Return the rows. Raises the driver's own errors, which `translated` knows."""
@@ -74,6 +92,24 @@ class Lent:
             raise
         finally:
             lent.close()
+
+
+def on_postgresql(session: AsyncSession) -> bool:
+    """Tell whether a session is of PostgreSQL, whose driver such statements are for."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
+async def within(session: AsyncSession, statement: DirectStatement, **values: Any) -> CursorResult[Any]:
+    """Run a statement in the transaction of a session. Raises what other statements of the session raise.
+
+    It goes past what SQLAlchemy does to find a compiled statement again, which takes longer the more is in it.
+    """
+    result: CursorResult[Any] = await session.run_sync(_run, statement.text, tuple(statement.values(values)))
+    return result
+
+
+def _run(session: Session, text: str, values: tuple[Any, ...]) -> CursorResult[Any]:
+    return session.connection().exec_driver_sql(text, values)
 
 
 async def rows_over(connection: AsyncConnection, statement: DirectStatement, **values: Any) -> Sequence[Any]:

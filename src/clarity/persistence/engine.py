@@ -80,7 +80,8 @@ class Database:
         turn: Callable[[], AbstractAsyncContextManager[None]],
         watch: Watch,
     ) -> None:
-        lent = Lent(reading).offered if reading.dialect.name == "postgresql" else {}
+        self._lent = Lent(reading) if reading.dialect.name == "postgresql" else None
+        lent = {} if self._lent is None else self._lent.offered
         self.writing: Sessions = async_sessionmaker(writing, expire_on_commit=False)
         """Sessions with a transaction."""
         self.reading: Sessions = async_sessionmaker(reading, expire_on_commit=False, info=lent)
@@ -119,6 +120,8 @@ class Database:
 
     async def dispose(self) -> None:
         """Close every connection that is not in use."""
+        if self._lent is not None:
+            await self._lent.aclose()
         for engine in self._engines:
             await engine.dispose()
 

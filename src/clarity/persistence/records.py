@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, column, func, insert, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -35,7 +35,8 @@ from clarity.security.vault import DataKey
 # What comes with every sealed row; a table may fetch more behind that.
 _COLUMNS = 14 + len(REGISTER_COLUMNS)
 
-# PostgreSQL, `estimate_array_length`: how long an array of unknown length is taken to be.
+# PostgreSQL, `estimate_array_length`: how long an array of unknown length is taken to be. For a shorter one the server
+# would plan each time anew, which takes longer than to find what is asked for.
 _GUESSED = 10
 
 Entity = TypeVar("Entity")
@@ -89,6 +90,8 @@ class SealedTable(Generic[Entity]):
         self.resource = resource
         self.keys = keys
         self.mapper = SealedMapper(entity, rows.__tablename__, outside=outside)
+        self._seen: UUID | None = None
+        self._another = bindparam("another", callable_=lambda: self._seen, type_=Uuid16)
         self._patient = patient
         self._registers = SealedMapper(ConsentRegister, "consents", outside=frozenset({"patient", "version"}))
         self._label = msgspec.msgpack.Decoder(_Labelled)
@@ -122,8 +125,7 @@ class SealedTable(Generic[Entity]):
             "postgresql": of_array,
             "sqlite": self.fetched.where(rows.id.in_(bindparam("ids", expanding=True))),
         }
-        self._one_lent, self._some_lent = DirectStatement(self.one), DirectStatement(of_array)
-        self._seen: UUID | None = None
+        self._each_lent, self._some_lent = DirectStatement(self._of_each(self.fetched)), DirectStatement(of_array)
 
     def of_id(self, fetched: Select[Any]) -> Select[Any]:
         """Return `fetched` for the record with the parameter `id`, or for another one if there is none with that id.
@@ -133,20 +135,39 @@ class SealedTable(Generic[Entity]):
         """
         there = aliased(self.rows)
         asked = select(there.id).where(there.id == bindparam("id")).scalar_subquery()
-        another = bindparam("another", callable_=lambda: self._seen, type_=Uuid16)
-        return fetched.where(self.rows.id == func.coalesce(asked, another))
+        return fetched.where(self.rows.id == func.coalesce(asked, self._another))
+
+    def _of_each(self, fetched: Select[Any]) -> Select[Any]:
+        """Return the same for each of the parameter `ids`; for what is not an id, nothing."""
+        there = aliased(self.rows)
+        unnested = func.unnest(bindparam("ids", type_=ARRAY(Uuid16))).table_valued(column("id", Uuid16), name="asked")
+        asked = unnested.render_derived()
+        wanted = (
+            select(func.coalesce(there.id, self._another).label("id"))
+            .select_from(asked.outerjoin(there, there.id == asked.c.id))
+            .where(asked.c.id.is_not(None))
+            .subquery("wanted")
+        )
+        return fetched.join(wanted, wanted.c.id == self.rows.id)
 
     async def find(self, session: AsyncSession, row_id: UUID) -> SealedRecord | None:
         """Fetch one record, still closed, after the same work whether there is one with this id or not."""
         if (lent := Lent.to(session)) is None:
             row = (await session.execute(self.one, {"id": row_id})).first()
         else:
-            row = next(iter(await lent.rows(self._one_lent, id=row_id)), None)
+            row = await lent.gathered(self, self.fetch_each)(row_id)
         if row is None:
             return None  # the first request of all, before any record was seen
         record = self.record_of(row)
         self._seen = record.id
         return record if record.id == row_id else None
+
+    async def fetch_each(self, lent: Lent, ids: Sequence[UUID]) -> dict[UUID, Any]:
+        """Fetch the row of each id, or another one for it."""
+        another = self._seen
+        rows = await lent.rows(self._each_lent, ids=[*ids, *repeat(None, _GUESSED - len(ids))], another=another)
+        found = {row[0]: row for row in rows}
+        return {one: found.get(one) or found.get(another) for one in ids}
 
     async def find_some(self, session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, SealedRecord]:
         """Fetch the records that exist among `ids`, at least one, still closed."""
@@ -154,8 +175,7 @@ class SealedTable(Generic[Entity]):
             statement = self._some[session.get_bind().dialect.name]
             rows: Iterable[Any] = await session.execute(statement, {"ids": ids})
         else:
-            # Of fewer ids than it guesses in a plan for any number, the server would plan each time anew, which takes
-            # longer than to find them; one that is named twice is found once.
+            # One that is named twice is found once.
             rows = await lent.rows(self._some_lent, ids=[*ids, *repeat(ids[0], _GUESSED - len(ids))])
         return {record.id: record for record in map(self.record_of, rows)}
 
