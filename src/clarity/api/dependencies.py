@@ -1,4 +1,7 @@
-"""What routes ask for: who is calling, which services, and what the headers say. Each is a type to annotate with."""
+"""What routes ask for: who is calling, which services, and what the headers say. Each is a type to annotate with.
+
+They ask for little themselves: what one of them asks for is solved anew each time, which takes longer than to look.
+"""
 
 import re
 from datetime import date
@@ -43,76 +46,80 @@ _BEARER = HTTPBearer(
 )
 
 
-async def _services(request: Request) -> Services:
+def _running(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
+
+
+async def _services(request: Request) -> Services:
+    return _running(request)
 
 
 RunningServices = Annotated[Services, Depends(_services)]
 
 
-async def _patients(services: RunningServices) -> PatientService:
-    return services.patients
+async def _patients(request: Request) -> PatientService:
+    return _running(request).patients
 
 
-async def _break_glass(services: RunningServices) -> BreakGlassService:
-    return services.break_glass
+async def _break_glass(request: Request) -> BreakGlassService:
+    return _running(request).break_glass
 
 
-async def _life(services: RunningServices) -> LifeService:
-    return services.life
+async def _life(request: Request) -> LifeService:
+    return _running(request).life
 
 
-async def _duplicates(services: RunningServices) -> DuplicateService:
-    return services.duplicates
+async def _duplicates(request: Request) -> DuplicateService:
+    return _running(request).duplicates
 
 
-async def _consents(services: RunningServices) -> ConsentService:
-    return services.consents
+async def _consents(request: Request) -> ConsentService:
+    return _running(request).consents
 
 
-async def _disclosures(services: RunningServices) -> DisclosureService:
-    return services.disclosures
+async def _disclosures(request: Request) -> DisclosureService:
+    return _running(request).disclosures
 
 
-async def _research(services: RunningServices) -> ResearchService:
-    return services.research
+async def _research(request: Request) -> ResearchService:
+    return _running(request).research
 
 
-async def _practitioners(services: RunningServices) -> PractitionerService:
-    return services.practitioners
+async def _practitioners(request: Request) -> PractitionerService:
+    return _running(request).practitioners
 
 
-async def _accounts(services: RunningServices) -> AccountService:
-    return services.accounts
+async def _accounts(request: Request) -> AccountService:
+    return _running(request).accounts
 
 
-async def _passwords(services: RunningServices) -> PasswordService:
-    return services.passwords
+async def _passwords(request: Request) -> PasswordService:
+    return _running(request).passwords
 
 
-async def _sessions(services: RunningServices) -> SessionService:
-    return services.sessions
+async def _sessions(request: Request) -> SessionService:
+    return _running(request).sessions
 
 
-async def _open_sessions(services: RunningServices) -> OpenSessionService:
-    return services.open_sessions
+async def _open_sessions(request: Request) -> OpenSessionService:
+    return _running(request).open_sessions
 
 
-async def _second_factors(services: RunningServices) -> SecondFactorService:
-    return services.second_factors
+async def _second_factors(request: Request) -> SecondFactorService:
+    return _running(request).second_factors
 
 
-async def _credentials(services: RunningServices) -> CredentialService:
-    return services.credentials
+async def _credentials(request: Request) -> CredentialService:
+    return _running(request).credentials
 
 
-async def _access_reports(services: RunningServices) -> AccessReportService:
-    return services.access_reports
+async def _access_reports(request: Request) -> AccessReportService:
+    return _running(request).access_reports
 
 
-async def _trail(services: RunningServices) -> TrailService:
-    return services.trail
+async def _trail(request: Request) -> TrailService:
+    return _running(request).trail
 
 
 Patients = Annotated[PatientService, Depends(_patients)]
@@ -141,18 +148,6 @@ async def _request_id(request: Request) -> RequestId:
 RequestIdDep = Annotated[RequestId, Depends(_request_id)]
 
 
-async def _access_token(
-    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
-) -> str:
-    """Return the token of the one `Authorization` header. Of two, a proxy might have looked at the other."""
-    if bearer is None or len(request.headers.getlist("authorization")) > 1:
-        raise Unauthenticated
-    return bearer.credentials
-
-
-AccessToken = Annotated[str, Depends(_access_token)]
-
-
 async def _client_address(request: Request) -> str:
     return request.client.host if request.client else ""
 
@@ -161,16 +156,23 @@ ClientAddress = Annotated[str, Depends(_client_address)]
 """The address the connection came from, or the one that a trusted proxy says it came from; "" if there is none."""
 
 
-async def _current_actor(
-    token: AccessToken, services: RunningServices, request_id: RequestIdDep, address: ClientAddress
-) -> Actor:
-    return await services.authenticate(token, request_id, address)
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
-async def _enrolling_actor(
-    token: AccessToken, services: RunningServices, request_id: RequestIdDep, address: ClientAddress
-) -> Actor:
-    return await services.authenticate(token, request_id, address, enrolling=True)
+async def _actor(request: Request, bearer: HTTPAuthorizationCredentials | None, *, enrolling: bool) -> Actor:
+    """Return whose token stands in the one `Authorization` header. Of two, a proxy might have looked at the other."""
+    if bearer is None or len(request.headers.getlist("authorization")) > 1:
+        raise Unauthenticated
+    request_id, address = await _request_id(request), await _client_address(request)
+    return await _running(request).authenticate(bearer.credentials, request_id, address, enrolling=enrolling)
+
+
+async def _current_actor(request: Request, bearer: Bearer) -> Actor:
+    return await _actor(request, bearer, enrolling=False)
+
+
+async def _enrolling_actor(request: Request, bearer: Bearer) -> Actor:
+    return await _actor(request, bearer, enrolling=True)
 
 
 CurrentActor = Annotated[Actor, Depends(_current_actor)]
