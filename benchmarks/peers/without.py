@@ -9,12 +9,11 @@ promise. They are replaced here by others that do nothing; the package has no sw
 - `history`: the version before is not kept;
 - `identifiers`: no digests to find somebody by, nothing unique, and so nobody who shares a number is looked for;
 - `duplicates`: whoever shares a number is not looked for;
-- `equal_absence`: what is not there is answered sooner than what is there and refused;
 - `durability`: PostgreSQL acknowledges what is not on the disk yet (`synchronous_commit` off);
 - `everything`: all of these at once, which leaves the use-cases, SQLAlchemy and the database.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from typing import Any, cast
 from unittest.mock import patch
 from uuid import UUID
 
-from sqlalchemy import Label, Select, bindparam, make_url, null, update
+from sqlalchemy import Label, Select, make_url, null, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from benchmarks.driver import connected
@@ -36,8 +35,8 @@ from clarity.application.patients import PatientService
 from clarity.bootstrap import engine_options, new_telemetry, now, open_keyring, opened_trail, today, units_of_work
 from clarity.cache.rates import RULES, MemoryRateLimit
 from clarity.domain.access import Decision, Reason, Scope
-from clarity.domain.audit import Entry
-from clarity.domain.identifiers import IndexTerm
+from clarity.domain.audit import AuditEvent, Entry
+from clarity.domain.identifiers import IndexKind
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import ALL_FIELDS, Patient
 from clarity.persistence import records
@@ -48,20 +47,20 @@ from clarity.persistence.identifiers import IdentifierTable
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.patients.mapping import PatientTable
-from clarity.persistence.records import SealedTable, Written
+from clarity.persistence.records import Written
 from clarity.persistence.sealing import SealedRecord
 from clarity.persistence.tables import write_one
 from clarity.persistence.trail_guard import remove_sql
 from clarity.persistence.unit_of_work import Tools, UnitsOfWork
 from clarity.search.streaming import StreamingSearch
-from clarity.security.blind_index import BlindIndex
+from clarity.security.blind_index import BlindIndex, IndexValue
 from clarity.security.cursors import Cursors
 from clarity.security.envelope import Place as Sealed
 from clarity.security.keyring import Keyring, WrappedKey
 from clarity.security.vault import DataKey
 from clarity.upkeep import has_keys, make_keys
 
-PROMISES = ("sealing", "decision", "audit", "history", "identifiers", "duplicates", "equal_absence", "durability")
+PROMISES = ("sealing", "decision", "audit", "history", "identifiers", "duplicates", "durability")
 EVERYTHING = "everything"
 _YES = Decision(reason=Reason.NONE, fields=ALL_FIELDS)
 
@@ -110,19 +109,12 @@ class _ForgetfulTable(PatientTable):
         return version
 
 
-class _NoIdentifiers(IdentifierTable):
-    """Writes no digests."""
+class _NoIndex:
+    """Stands where the blind index does, and has a digest of nothing."""
 
-    async def change(
-        self,
-        session: AsyncSession,
-        owner: UUID,
-        *,
-        before: Iterable[IndexTerm],
-        after: Iterable[IndexTerm],
-        version: int,
-    ) -> None:
-        del session, owner, before, after, version
+    def candidates(self, kind: IndexKind, text: str) -> tuple[IndexValue, ...]:
+        del kind, text
+        return ()
 
 
 class _UnauditedWork(UnitsOfWork):
@@ -157,8 +149,7 @@ class Build:
             yield patch.object(records, "with_consents", _without_consents)
         if self.lacks("identifiers") or self.lacks("duplicates"):
             yield patch.object(DuplicateWatch, "look", _look_for_nobody)
-        if self.lacks("equal_absence"):
-            yield patch.object(SealedTable, "of_id", _of_id_alone)
+            yield patch.object(IdentifierTable, "locks_of", _no_locks)
 
     def tools(self, tools: Tools, keyring: Keyring, index: BlindIndex) -> Tools:
         """Return the tools of units of work without what is left out."""
@@ -167,15 +158,18 @@ class Build:
             tools = Tools.of(keys, index, tools.new_id, tools.trail, now)
         if self.lacks("history"):
             tools = replace(tools, patients=_ForgetfulTable(keys, now))
+        if self.lacks("audit"):
+            tools = replace(tools, trail=replace(tools.trail, certify=_no_entry))
         if self.lacks("identifiers"):
-            table = tools.patient_identifiers
-            tools = replace(
-                tools, patient_identifiers=_NoIdentifiers(table.rows, table.owner, table.index, table.new_id)
-            )
+            tools = replace(tools, patient_identifiers=replace(tools.patient_identifiers, index=_NoIndex()))
         return tools
 
     def units(self, units: UnitsOfWork) -> UnitsOfWork:
         return _UnauditedWork(units.database, units.trail, units.tools) if self.lacks("audit") else units
+
+
+def _no_entry(event: AuditEvent) -> Entry:
+    return Entry(event, b"", b"", b"")
 
 
 def _yes(*asked: object) -> Decision:
@@ -193,12 +187,13 @@ def _without_consents(statement: Select[Any], patient: object) -> Select[Any]:
     return statement.add_columns(*(null().label(column.name) for column in REGISTER_COLUMNS))
 
 
-async def _look_for_nobody(watch: DuplicateWatch, patient: PatientId, gained: Iterable[IndexTerm]) -> None:
-    del watch, patient, gained
+async def _look_for_nobody(*asked: object) -> None:
+    del asked
 
 
-def _of_id_alone(table: SealedTable[Any], fetched: Select[Any]) -> Select[Any]:
-    return fetched.where(table.rows.id == bindparam("id"))
+def _no_locks(*asked: object) -> list[int]:
+    del asked
+    return []
 
 
 @dataclass(frozen=True, slots=True)
