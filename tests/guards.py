@@ -618,8 +618,8 @@ REMOVALS = (
     Removal(
         "An event that is sent again is kept once",
         "persistence/audit.py",
-        "sqlite.insert(rows).on_conflict_do_nothing()",
-        "sqlite.insert(rows)",
+        "sqlite.insert(table_of(rows)).on_conflict_do_nothing()",
+        "sqlite.insert(table_of(rows))",
         "integration/test_sealed_rows.py::test_an_event_that_is_sent_again_is_kept_once_and_as_it_was",
     ),
     Removal(
@@ -1551,8 +1551,8 @@ REMOVALS = (
     Removal(
         "Bodies are JSON",
         "api/routing.py",
-        "                _require_json(request)\n",
-        "                pass\n",
+        "            _require_json(request)\n",
+        "            pass\n",
         "api/test_refusals.py::test_bodies_are_json",
     ),
     Removal(
@@ -2040,7 +2040,7 @@ REMOVALS = (
     Removal(
         "Whoever shares a number is noticed",
         "persistence/patients/repository.py",
-        "        await self.watch.look(after.id, watched(after.terms) - watched(before.terms if before else ()))\n",
+        "        await self.watch.look(saved.id, gained, by)\n",
         "",
         "contract/test_duplicates.py::test_registering_somebody_with_the_number_of_another_opens_one_review",
     ),
