@@ -54,9 +54,10 @@ SHORT = {
 """What the README shows of each benchmark, in words."""
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table; but for the first column, what stands in it is to the right."""
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *([shown(cell) for cell in row] for row in rows)]
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, words: int = 1) -> str:
+    """Return a table; but for the first columns, which are `words`, what stands in it is to the right."""
+    sides = ["---"] * words + ["---:"] * (len(heads) - words)
+    lines = [heads, sides, *([shown(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -78,7 +79,9 @@ def verdict(found: Found, name: str) -> str:
         return ""
     if name in found["missed"]:
         return "**no**"
-    return "not measured" if figure is None else "yes"
+    if figure is None:
+        return "not measured"
+    return "yes" if Bound(**bound).holds(figure) else "not judged"
 
 
 def figures(found: Found) -> str:
@@ -240,7 +243,7 @@ def short(found: Mapping[str, Found]) -> str:
         if (one := found.get(name))
         for figure, words in each.items()
     ]
-    return table(("Benchmark", "Figure", "", "bound", "met"), rows)
+    return table(("Benchmark", "Figure", "", "bound", "met"), rows, words=2)
 
 
 def _bound(found: Found, figure: str) -> str:

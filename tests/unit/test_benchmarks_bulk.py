@@ -149,6 +149,8 @@ def test_a_page_says_what_was_missed() -> None:
     assert "| `read_events_per_s` | 9,000 |  | at least 10000 | **no** |" in text
     assert "| `p99_ms` | 8 | 7 to 9.5 | at most 10 | yes |" in text
     assert "](plots/audit.svg)" in text
+    assert pages.verdict(some_found(missed=[]), "read_events_per_s") == "not judged"
+    assert pages.verdict(some_found(read_events_per_s=None, missed=[]), "read_events_per_s") == "not measured"
     quick = pages.page({"audit": some_found(quick=True, missed=[])}, {})
     assert "nothing of what it measures" in quick
     assert "yes" not in quick
