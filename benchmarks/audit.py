@@ -141,7 +141,7 @@ async def _of_the_trail(stack: AsyncExitStack, settings: Settings) -> Side:
 def _naive(database: Database, certify: Callable[[AuditEvent], Entry]) -> Side:
     async def record(event: AuditEvent) -> None:
         async with database.writing() as session:
-            await append(session, database.dialect_name, [certify(event)])
+            await append(session, [certify(event)])
             await session.commit()
 
     return Side(record, database)

@@ -170,7 +170,7 @@ async def test_an_event_that_is_sent_again_is_kept_once_and_as_it_was(practice: 
     entries = [notary.certify(event), notary.certify(listing)]
     for _ in range(2):
         async with database.turn(), database.writing() as session:
-            await append(session, database.dialect_name, entries)
+            await append(session, entries)
             await session.commit()
     assert await practice.events() == [event, listing]
     async with database.reading() as session:

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, CheckConstraint, Index, Insert, SmallInteger, bindparam, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BindParameter, CheckConstraint, Index, SmallInteger, bindparam, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -16,9 +16,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.audit import Entry
 from clarity.domain.errors import Unavailable
-from clarity.persistence.direct import DirectStatement, rows_over
+from clarity.persistence.direct import DirectStatement, on_postgresql, rows_over, within
 from clarity.persistence.errors import translated
-from clarity.persistence.tables import Base
+from clarity.persistence.tables import Base, table_of
 
 _OF_THE_SYSTEM = text("role = 0 AND patient_id IS NULL")
 
@@ -89,19 +89,23 @@ def event_values(entry: Entry) -> dict[str, Any]:
     }
 
 
-_INSERTS: dict[str, Callable[[type[Base]], Insert]] = {
-    "postgresql": lambda rows: postgresql.insert(rows).on_conflict_do_nothing(),
-    "sqlite": lambda rows: sqlite.insert(rows).on_conflict_do_nothing(),
-}
+async def append(session: AsyncSession, entries: Sequence[Entry]) -> None:
+    """Add events to the trail in the transaction of a session; those that are there already stay as they are."""
+    if not on_postgresql(session):
+        await _append_each(session, entries)
+    elif entries:
+        await within(session, _AT_ONCE, **_arrays_of(entries))
 
 
-async def append(session: AsyncSession | AsyncConnection, dialect: str, entries: Sequence[Entry]) -> None:
-    """Add events to the trail; those that are there already stay as they are."""
-    insert = _INSERTS[dialect]
-    if entries:
-        await session.execute(insert(AuditEventRow), [event_values(entry) for entry in entries])
-    if subjects := _subjects_of(entries):
-        await session.execute(insert(AuditSubjectRow), subjects)
+async def _append_each(session: AsyncSession | AsyncConnection, entries: Sequence[Entry]) -> None:
+    """Add events to the trail in a file; those that are there already stay as they are."""
+    for rows, values in _rows_of(entries):
+        if values:
+            await session.execute(sqlite.insert(table_of(rows)).on_conflict_do_nothing(), values)
+
+
+def _rows_of(entries: Sequence[Entry]) -> tuple[tuple[type[Base], list[dict[str, Any]]], ...]:
+    return (AuditEventRow, [event_values(entry) for entry in entries]), (AuditSubjectRow, _subjects_of(entries))
 
 
 def _subjects_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -134,17 +138,13 @@ _AT_ONCE = DirectStatement(
 )
 
 
-async def _append_at_once(connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-    """Add events to the trail of PostgreSQL; those that are there already stay as they are."""
-    parameters: dict[str, list[Any]] = {}
-    told: tuple[tuple[type[Base], list[dict[str, Any]]], ...] = (
-        (AuditEventRow, [event_values(entry) for entry in entries]),
-        (AuditSubjectRow, _subjects_of(entries)),
-    )
-    for table, rows in told:
-        for column in table.__table__.c:
-            parameters[f"{table.__tablename__}_{column.name}"] = [row[column.name] for row in rows]
-    await rows_over(connection, _AT_ONCE, **parameters)
+def _arrays_of(entries: Sequence[Entry]) -> dict[str, list[Any]]:
+    """Return the values of the parameters of that statement."""
+    return {
+        f"{table.__tablename__}_{column.name}": [row[column.name] for row in rows]
+        for table, rows in _rows_of(entries)
+        for column in table.__table__.c
+    }
 
 
 @dataclass(slots=True)
@@ -162,10 +162,10 @@ class SqlEventStore:
             with translated():
                 connection = self._connection = self._connection or await self._connected()
                 if self.dialect == "postgresql":
-                    await _append_at_once(connection, entries)
+                    await rows_over(connection, _AT_ONCE, **_arrays_of(entries))
                 else:
                     async with self.turn(), connection.begin():
-                        await append(connection, self.dialect, entries)
+                        await _append_each(connection, entries)
         except BaseException:
             # Whatever state the connection is in, a new one starts clean; taking leave of it politely might hang.
             broken, self._connection = self._connection, None

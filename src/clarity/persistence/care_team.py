@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.ids import PatientId, PractitionerId
-from clarity.persistence.tables import UNTRACKED, Base, Lasting
+from clarity.persistence.tables import UNTRACKED, Base, Lasting, table_of
 from clarity.persistence.types import GatheredIds
 
 _HOLDS = text("until_version IS NULL")
@@ -55,7 +55,7 @@ async def change_care_team(
     """Make `after` the care team instead of `before` as of the patient's `version`."""
     if joined := sorted(after - before):
         rows = [{"patient_id": patient, "practitioner_id": who, "since_version": version} for who in joined]
-        await session.execute(insert(CareTeamRow), rows)
+        await session.execute(insert(table_of(CareTeamRow)), rows)
     if left := before - after:
         statement = update(CareTeamRow).where(
             CareTeamRow.patient_id == patient,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from clarity.application.ports import Answered
 from clarity.domain.errors import ReusedKey
 from clarity.persistence.ledger import Ledger
-from clarity.persistence.tables import Base
+from clarity.persistence.tables import Base, table_of
 
 
 class IdempotencyKeyRow(Base):
@@ -52,14 +52,15 @@ class SqlIdempotencyKeys:
     async def add(self, actor: UUID, key: str, request: bytes, answered: Answered) -> None:
         """Remember the answer."""
         await self.session.execute(
-            insert(IdempotencyKeyRow).values(
-                actor_id=actor,
-                key_digest=self._digests(key)[0],
-                request_mac=self._request_macs(request)[0],
-                record_id=answered.record,
-                version=answered.version,
-                created_at=self.ledger.stamp().at,
-            )
+            insert(table_of(IdempotencyKeyRow)),
+            {
+                "actor_id": actor,
+                "key_digest": self._digests(key)[0],
+                "request_mac": self._request_macs(request)[0],
+                "record_id": answered.record,
+                "version": answered.version,
+                "created_at": self.ledger.stamp().at,
+            },
         )
 
     def _digests(self, key: str) -> tuple[bytes, ...]:

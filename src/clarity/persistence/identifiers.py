@@ -1,17 +1,17 @@
 """Exact look-ups: the blind indexes of a record's identifiers, kept in step with its versions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Select, and_, false, insert, or_, select, text, update
+from sqlalchemy import CheckConstraint, ColumnElement, Index, Select, and_, false, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.ports import NewId
 from clarity.domain.errors import Invalid
 from clarity.domain.identifiers import IndexKind, IndexTerm
-from clarity.persistence.tables import UNTRACKED, IdentifierColumns
+from clarity.persistence.tables import UNTRACKED, IdentifierColumns, table_of
 from clarity.security.blind_index import IndexValue
 
 
@@ -63,31 +63,35 @@ class IdentifierTable:
         """The column that names the record."""
         return getattr(self.rows, self.owner)
 
-    def locks_of(self, term: IndexTerm) -> tuple[int, ...]:
-        """Return the numbers by which those who write `term` take turns: the first 8 bytes of its digests."""
-        return tuple(int.from_bytes(value.digest[:8], signed=True) for value in self._candidates(term))
+    def remembering(self) -> Self:
+        """Return the same for one change of one record, of which each text is digested once."""
+        return replace(self, index=_Remembering(self.index))
+
+    def locks_of(self, terms: Iterable[IndexTerm]) -> list[int]:
+        """Return the numbers by which those who write `terms` take turns: the first 8 bytes of their digests.
+
+        They are in the order in which everybody takes them.
+        """
+        digests = {value.digest[:8] for term in terms for value in self.candidates(term)}
+        return sorted(int.from_bytes(digest, signed=True) for digest in digests)
 
     def owners_of(self, *terms: IndexTerm) -> Select[UUID]:
         """Return the select of the records that have any of `terms` now."""
         rows = self.rows
         matches = [
-            condition
+            self.has(digest=value.digest, generation=value.generation, kind=term.kind)
             for term in terms
-            for value in self._candidates(term)
-            for condition in (
-                and_(
-                    rows.digest_a == value.digest,
-                    rows.generation_a == value.generation,
-                    rows.kind == term.kind,
-                ),
-                and_(
-                    rows.digest_b == value.digest,
-                    rows.generation_b == value.generation,
-                    rows.kind == term.kind,
-                ),
-            )
+            for value in self.candidates(term)
         ]
         return select(getattr(rows, self.owner)).where(rows.until_version.is_(None), or_(false(), *matches))
+
+    def has(self, *, digest: Any, generation: Any, kind: Any) -> ColumnElement[bool]:
+        """Return the condition that a row has a digest, in whichever slot."""
+        rows = self.rows
+        return or_(
+            and_(rows.digest_a == digest, rows.generation_a == generation, rows.kind == kind),
+            and_(rows.digest_b == digest, rows.generation_b == generation, rows.kind == kind),
+        )
 
     async def change(
         self,
@@ -102,26 +106,32 @@ class IdentifierTable:
 
         Breaks a unique index if one is taken.
         """
-        old, new = self._digests(before), self._digests(after)
+        had, has = frozenset(before), frozenset(after)
+        if had == has:
+            return
+        old, new = self._digests(had), self._digests(has)
         await self._retire(session, owner, [term for key, (term, _) in old.items() if key not in new], version)
-        values = [
-            {
-                "id": self.new_id(),
-                self.owner: owner,
-                "kind": int(term.kind),
-                "generation_a": value.generation,
-                "digest_a": value.digest,
-                "since_version": version,
-            }
-            for key, (term, value) in new.items()
-            if key not in old
-        ]
-        if values:
-            await session.execute(insert(self.rows), values)
+        gained = [value for key, value in new.items() if key not in old]
+        if gained:
+            await session.execute(insert(table_of(self.rows)), [self._row(owner, *one, version) for one in gained])
+
+    def new_rows(self, owner: UUID, terms: Iterable[IndexTerm]) -> list[dict[str, Any]]:
+        """Return the rows of the identifiers of a record that is new."""
+        return [self._row(owner, *one, 1) for one in self._digests(terms).values()]
+
+    def _row(self, owner: UUID, term: IndexTerm, value: IndexValue, version: int) -> dict[str, Any]:
+        return {
+            "id": self.new_id(),
+            self.owner: owner,
+            "kind": int(term.kind),
+            "generation_a": value.generation,
+            "digest_a": value.digest,
+            "since_version": version,
+        }
 
     async def _retire(self, session: AsyncSession, owner: UUID, terms: Iterable[IndexTerm], version: int) -> None:
         rows = self.rows
-        digests = [value.digest for term in terms for value in self._candidates(term)]
+        digests = [value.digest for term in terms for value in self.candidates(term)]
         if digests:
             statement = update(rows).where(
                 getattr(rows, self.owner) == owner,
@@ -137,12 +147,28 @@ class IdentifierTable:
         """
         found = {}
         for term in terms:
-            for value in self._candidates(term)[:1]:
+            for value in self.candidates(term)[:1]:
                 found[value.digest] = (term, value)
         return found
 
-    def _candidates(self, term: IndexTerm) -> tuple[IndexValue, ...]:
+    def candidates(self, term: IndexTerm) -> tuple[IndexValue, ...]:
+        """Return the digests under which `term` may be kept, the newest first; none of what says nothing."""
         try:
             return self.index.candidates(term.kind, term.text)
         except Invalid:
             return ()
+
+
+class _Remembering:
+    """A blind index that remembers what it was asked, for as long as a record is written that has it in plain."""
+
+    def __init__(self, index: BlindIndexing) -> None:
+        self._index = index
+        self._known: dict[tuple[IndexKind, str], tuple[IndexValue, ...]] = {}
+
+    def candidates(self, kind: IndexKind, text: str) -> tuple[IndexValue, ...]:
+        """Return the digests, computed once."""
+        known = self._known.get((kind, text))
+        if known is None:
+            known = self._known[kind, text] = self._index.candidates(kind, text)
+        return known

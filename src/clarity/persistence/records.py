@@ -28,7 +28,7 @@ from clarity.persistence.keys import DataKeyRow, DataKeys, wrapped_key
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.registry import number_of
 from clarity.persistence.sealing import SealedMapper, SealedRecord
-from clarity.persistence.tables import Stamp, write_one
+from clarity.persistence.tables import Stamp, table_of, write_one
 from clarity.persistence.types import Uuid16
 from clarity.security.vault import DataKey
 
@@ -256,19 +256,20 @@ class SealedTable(Generic[Entity]):
         self, session: AsyncSession, ledger: Ledger, key: DataKey, row: UUID, entity: Entity, written: Written
     ) -> None:
         """Write a new record of the key's patient as version 1, and enter it in the ledger."""
+        await session.execute(insert(table_of(self.rows)), self.new_row(ledger, key, row, entity, written))
+
+    def new_row(self, ledger: Ledger, key: DataKey, row: UUID, entity: Entity, written: Written) -> dict[str, Any]:
+        """Return the columns of a new record of the key's patient as version 1, and enter it in the ledger."""
         stamp = ledger.stamp()
         sealed = self.mapper.seal(key, entity, row=row, version=1)
-        owner = {} if self._patient == "id" else {self._patient: key.subject}
-        await session.execute(
-            insert(self.rows).values(
-                id=row,
-                created_at=stamp.at,
-                created_by=stamp.by,
-                **owner,
-                **self._columns(stamp, key, sealed, 1, written),
-            )
-        )
         ledger.change(self.resource, row, version=1, sealed=sealed, fields=written.fields)
+        return {
+            "id": row,
+            self._patient: key.subject,
+            "created_at": stamp.at,
+            "created_by": stamp.by,
+            **self._columns(stamp, key, sealed, 1, written),
+        }
 
     async def replace(
         self, session: AsyncSession, ledger: Ledger, record: SealedRecord, entity: Entity, written: Written

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Integer, LargeBinary, MetaData, Update
+from sqlalchemy import CursorResult, Integer, LargeBinary, MetaData, Table, Update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -50,6 +50,12 @@ class OwnBase(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = Base.type_annotation_map
+
+
+def table_of(rows: Any) -> Table:
+    """Return the table of a class. An insert into the class itself goes by the ORM and takes three times as long."""
+    table: Table = rows.__table__
+    return table
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,7 +268,7 @@ class UnitsOfWork:
         """Write events into the transaction of what they tell of; what they cannot be written with is not kept."""
         try:
             with translated():
-                await append(session, self.database.dialect_name, entries)
+                await append(session, entries)
         except StorageFailed as refusal:
             _log.error("The audit trail refuses the events of a change: %s", refusal)
             raise TrailUnavailable from None

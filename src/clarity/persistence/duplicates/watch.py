@@ -2,8 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import and_, func, literal, or_, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    CompoundSelect,
+    Integer,
+    LargeBinary,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.ports import NewId
@@ -13,6 +28,7 @@ from clarity.domain.duplicates import MOST_SHARING, Duplicate, in_order
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import DuplicateId, PatientId
 from clarity.domain.records import TOMBSTONE, Resource
+from clarity.persistence.direct import DirectStatement, on_postgresql, within
 from clarity.persistence.duplicates.mapping import DuplicateTable, written
 from clarity.persistence.duplicates.tables import DuplicateRow
 from clarity.persistence.identifiers import IdentifierTable
@@ -20,8 +36,38 @@ from clarity.persistence.keys import DataKeyRow, wrapped_key
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.sealing import SealedRecord
+from clarity.security.blind_index import IndexValue
 
 Pair = tuple[PatientId, PatientId]
+
+# In the order of the array, which is the same for everybody.
+_TURNS = DirectStatement(select(func.pg_advisory_xact_lock(func.unnest(bindparam("locks", type_=ARRAY(BigInteger))))))
+
+
+@lru_cache(maxsize=64)
+def _sharing(identifiers: IdentifierTable, count: int) -> tuple[CompoundSelect[Any], DirectStatement]:
+    """Return the statement that finds who but the parameter `patient` has each of so many digests, at most too many.
+
+    To build it takes longer than all else that is done to register somebody, so it is built once for each `count`.
+    """
+    looked_up = []
+    for position in range(count):
+        condition = identifiers.has(
+            digest=bindparam(f"digest_{position}", type_=LargeBinary),
+            generation=bindparam(f"generation_{position}", type_=Integer),
+            kind=bindparam(f"kind_{position}", type_=Integer),
+        )
+        found = (
+            select(identifiers.owner_column)
+            .join(PatientRow, PatientRow.id == identifiers.owner_column)
+            .where(identifiers.rows.until_version.is_(None), condition)
+            .where(PatientRow.status != TOMBSTONE, PatientRow.id != bindparam("patient"))
+            .limit(MOST_SHARING + 1)
+            .subquery(f"sharing_{position}")
+        )
+        looked_up.append(select(literal_column(str(position), Integer).label("position"), found.c[0].label("owner")))
+    statement = union_all(*looked_up)
+    return statement, DirectStatement(statement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,47 +83,55 @@ class DuplicateWatch:
     ledger: Ledger
     new_id: NewId
 
-    async def look(self, patient: PatientId, gained: Iterable[IndexTerm]) -> None:
-        """Open a review for each living patient who has one of the identifiers that `patient` has just gained."""
-        terms = sorted(gained, key=lambda term: (term.kind, term.text))
-        if not terms:
-            return
-        await self._take_turns(terms)
+    async def take_turns(self, terms: Iterable[IndexTerm], by: IdentifierTable) -> None:
+        """Wait for whoever else is writing one of `terms`: of two at once, neither would see the other.
+
+        They are taken before identifiers are written, by everybody: who waits then holds none that others wait for.
+        SQLite has one writer, who waited already.
+        """
+        if on_postgresql(self.session) and (locks := by.locks_of(terms)):
+            await within(self.session, _TURNS, locks=locks)
+
+    async def look(self, patient: PatientId, gained: Iterable[IndexTerm], by: IdentifierTable) -> None:
+        """Open a review for each living patient who has one of the identifiers that `patient` has just gained.
+
+        Whoever writes them has taken their turn.
+        """
         pairs: dict[Pair, set[IndexKind]] = {}
-        for owner, kind in await self._sharing(patient, terms):
+        asked = [(term, value) for term in gained for value in by.candidates(term)]
+        for owner, kind in await self._sharing(patient, asked):
             pairs.setdefault(in_order(patient, owner), set()).add(kind)
         if pairs:
             await self._open(pairs)
 
-    async def _take_turns(self, terms: list[IndexTerm]) -> None:
-        """Wait for whoever else is writing one of `terms`: of two at once, neither would see the other.
-
-        SQLite has one writer, who waited already.
-        """
-        if self.session.get_bind().dialect.name != "postgresql":
-            return
-        locks = sorted({lock for term in terms for lock in self.identifiers.locks_of(term)})
-        if locks:
-            await self.session.execute(select(*(func.pg_advisory_xact_lock(lock) for lock in locks)))
-
-    async def _sharing(self, patient: PatientId, terms: list[IndexTerm]) -> list[tuple[PatientId, IndexKind]]:
+    async def _sharing(
+        self, patient: PatientId, asked: list[tuple[IndexTerm, IndexValue]]
+    ) -> set[tuple[PatientId, IndexKind]]:
         """Return who else has which kind of identifier, but for values that too many have to say anything."""
-        looked_up = []
-        for position, term in enumerate(terms):
-            owners = self.identifiers.owners_of(term).join(PatientRow, PatientRow.id == self.identifiers.owner_column)
-            owners = owners.where(PatientRow.status != TOMBSTONE, PatientRow.id != patient).limit(MOST_SHARING + 1)
-            found = owners.subquery(f"sharing_{position}")
-            looked_up.append(select(literal(position).label("position"), found.c[0].label("owner")))
-        rows = (await self.session.execute(union_all(*looked_up))).all()
-        by_term: dict[int, set[PatientId]] = {}
-        for row in rows:
-            by_term.setdefault(row.position, set()).add(PatientId(row.owner))
-        return [
-            (owner, terms[position].kind)
-            for position, owners_found in by_term.items()
+        if not asked:
+            return set()
+        values: dict[str, Any] = {"patient": patient}
+        for position, (term, value) in enumerate(asked):
+            values |= {
+                f"digest_{position}": value.digest,
+                f"generation_{position}": value.generation,
+                f"kind_{position}": int(term.kind),
+            }
+        statement, direct = _sharing(self.identifiers, len(asked))
+        rows = await (
+            within(self.session, direct, **values)
+            if on_postgresql(self.session)
+            else self.session.execute(statement, values)
+        )
+        by_term: dict[IndexTerm, set[PatientId]] = {}
+        for position, owner in rows:
+            by_term.setdefault(asked[position][0], set()).add(PatientId(owner))
+        return {
+            (owner, term.kind)
+            for term, owners_found in by_term.items()
             if len(owners_found) <= MOST_SHARING
-            for owner in sorted(owners_found)
-        ]
+            for owner in owners_found
+        }
 
     async def _open(self, pairs: dict[Pair, set[IndexKind]]) -> None:
         at = self.ledger.stamp().at

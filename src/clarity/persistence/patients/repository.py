@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted, Shown, anybody
@@ -22,9 +22,10 @@ from clarity.domain.retention import Kept, Retention
 from clarity.persistence.care_team import cares_for, change_care_team, past_care_teams
 from clarity.persistence.duplicates.watch import DuplicateWatch
 from clarity.persistence.identifiers import IdentifierTable
-from clarity.persistence.keys import DataKeyRow, key_columns
+from clarity.persistence.keys import key_columns
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.patients.mapping import PatientTable, written
+from clarity.persistence.patients.newcomers import write_newcomer
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.records import as_stored
 from clarity.persistence.scopes import in_scope
@@ -157,9 +158,16 @@ class SqlPatientRepository:
         """Store a new patient as version 1 under a data key of their own."""
         saved = replace(patient, version=1)
         wrapped, key = self.table.keys.new_data_key(saved.id)
-        await self.session.execute(insert(DataKeyRow).values(key_columns(wrapped, self.ledger.stamp().at)))
-        await self.table.insert(self.session, self.ledger, key, saved.id, saved, written(saved, saved.filled))
-        await self._write_ties(None, saved)
+        gained, by = watched(saved.terms), self.identifiers.remembering()
+        await write_newcomer(
+            self.session,
+            key_columns(wrapped, self.ledger.stamp().at),
+            self.table.new_row(self.ledger, key, saved.id, saved, written(saved, saved.filled)),
+            by.new_rows(saved.id, saved.terms),
+            locks=by.locks_of(gained),
+        )
+        await change_care_team(self.session, saved.id, before=frozenset(), after=saved.care_team, version=1)
+        await self.watch.look(saved.id, gained, by)
         return saved
 
     async def save(self, patient: Patient, *, lose_sight: bool = False) -> Patient:
@@ -361,23 +369,14 @@ class SqlPatientRepository:
         beside = written(patient, patient.changed_from(opened.patient))
         return await self.table.replace(self.session, self.ledger, opened.record, patient, beside)
 
-    async def _write_ties(self, before: Patient | None, after: Patient) -> None:
+    async def _write_ties(self, before: Patient, after: Patient) -> None:
         """Bring identifiers and care team in step with the patient at the version of `after`."""
-        await self.identifiers.change(
-            self.session,
-            after.id,
-            before=before.terms if before else (),
-            after=after.terms,
-            version=after.version,
-        )
-        await change_care_team(
-            self.session,
-            after.id,
-            before=before.care_team if before else frozenset(),
-            after=after.care_team,
-            version=after.version,
-        )
-        await self.watch.look(after.id, watched(after.terms) - watched(before.terms if before else ()))
+        had, has, by, version = before.terms, after.terms, self.identifiers.remembering(), after.version
+        gained = watched(has - had)
+        await self.watch.take_turns(gained, by)
+        await by.change(self.session, after.id, before=had, after=has, version=version)
+        await change_care_team(self.session, after.id, before=before.care_team, after=after.care_team, version=version)
+        await self.watch.look(after.id, gained, by)
 
 
 def _untied(patient: Patient) -> Patient:
