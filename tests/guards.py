@@ -1360,7 +1360,7 @@ REMOVALS = (
     Removal(
         "A token is for its account's session",
         "application/sessions.py",
-        "if account.id != claims.account or ",
+        "if holder.id != claims.account or ",
         "if ",
         "unit/application/test_sessions.py::test_a_token_for_the_session_of_another_account_is_good_for_nothing",
     ),
@@ -1730,7 +1730,7 @@ REMOVALS = (
     Removal(
         "A session without a second factor does nothing but enrol one",
         "application/sessions.py",
-        "if not enrolling and self._too_weak(session, account):",
+        "if not enrolling and self._too_weak(session, holder):",
         "if False:",
         "contract/test_second_factors.py::test_where_a_second_factor_is_required_a_password_alone_leads_to_enrolling_only",
     ),

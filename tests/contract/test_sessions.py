@@ -11,7 +11,7 @@ from clarity.domain.accounts import Account, Session
 from clarity.domain.errors import StaleWrite, Unauthenticated
 from clarity.domain.ids import SessionId
 from tests.builders import NOW, new_id, the_operator
-from tests.fakes.accounts import FrontDoor
+from tests.fakes.accounts import FrontDoor, holder_of
 from tests.practice import Practice
 
 LATER = NOW + timedelta(minutes=1)
@@ -53,7 +53,7 @@ async def test_a_session_comes_back_with_its_account(practice: Practice, door: F
     session = await added(practice, a_session(account))
     await added(practice, a_session(other, "another family"))
     async with practice.reading() as work:
-        assert await work.sessions.find(session.id) == (session, account)
+        assert await work.sessions.find(session.id) == (session, holder_of(account))
         assert await work.sessions.find_by_family(session.family_digest) == (session, account)
 
 

@@ -4,7 +4,7 @@ from base64 import b32decode
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -17,7 +17,7 @@ from clarity.application.ports import AccessClaims, BeginReading, BeginWork, Let
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import Opened, SessionService
 from clarity.domain.access import Actor, Role
-from clarity.domain.accounts import Account, AccountStatus, Credentials, Session
+from clarity.domain.accounts import Account, AccountStatus, Credentials, Holder, Session
 from clarity.domain.credentials import MachineCredential
 from clarity.domain.errors import (
     Conflict,
@@ -46,6 +46,11 @@ from tests.builders import NOW, a_keyring, new_id, the_operator
 PASSWORD = "quiet ferns along the river"
 ADDRESS = "198.51.100.7"
 LINK_LIFETIMES = {LinkPurpose.INVITATION: timedelta(hours=72), LinkPurpose.PASSWORD_RESET: timedelta(minutes=30)}
+
+
+def holder_of(account: Account) -> Holder:
+    """Return what decides what may be done for an account."""
+    return Holder(**{one.name: getattr(account, one.name) for one in fields(Holder)})
 
 
 @dataclass(slots=True)
@@ -163,16 +168,16 @@ class MemorySessionRepository:
     async def add(self, session: Session) -> None:
         self.staff.sessions[session.id] = session
 
-    async def find(self, session: SessionId) -> tuple[Session, Account] | None:
+    async def find(self, session: SessionId) -> tuple[Session, Holder] | None:
         found = self.staff.sessions.get(session)
         if found is None:
             return None
-        # Who asks is looked up with every request, and where they logged in from is sealed: it is not read then.
-        return replace(found, client=""), self.staff.accounts[found.account].account
+        # Who asks is looked up with every request: nothing that is sealed is read then.
+        return replace(found, client=""), holder_of(self.staff.accounts[found.account].account)
 
     async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
         found = next((one for one in self.staff.sessions.values() if one.family_digest == digest), None)
-        return None if found is None else await self.find(found.id)
+        return None if found is None else (replace(found, client=""), self.staff.accounts[found.account].account)
 
     async def find_open(
         self, account: AccountId, *, now: datetime, refreshed_after: datetime, at_most: int

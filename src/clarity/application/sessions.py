@@ -19,7 +19,7 @@ from clarity.application.ports import (
 from clarity.application.retry import retrying
 from clarity.application.second_factors import CODES_OF_ACCOUNT, Proof, proof_of
 from clarity.domain.access import POLICY, Action, Actor, Reason, nobody
-from clarity.domain.accounts import Account, AccountStatus, Credentials, Session, actor_of
+from clarity.domain.accounts import Account, AccountStatus, Credentials, Holder, Session, actor_of
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import (
     SecondFactorMissing,
@@ -157,13 +157,13 @@ class SessionService:
             found = await work.sessions.find(claims.session)
         if found is None:
             raise Unauthenticated
-        session, account = found
-        if account.id != claims.account or self._lapse(session, account) is not Reason.NONE:
+        session, holder = found
+        if holder.id != claims.account or self._lapse(session, holder) is not Reason.NONE:
             raise Unauthenticated
-        if not enrolling and self._too_weak(session, account):
-            await self._tell_once(str(account.id), Action.LOG_IN, request, Reason.SECOND_FACTOR, account)
+        if not enrolling and self._too_weak(session, holder):
+            await self._tell_once(str(holder.id), Action.LOG_IN, request, Reason.SECOND_FACTOR, holder)
             raise SecondFactorMissing
-        return actor_of(account, request, session=session.id)
+        return actor_of(holder, request, session=session.id)
 
     async def _limit(self, action: Action, request: RequestId, network: str, what: str, who: str) -> None:
         try:
@@ -173,7 +173,7 @@ class SessionService:
             raise
 
     async def _tell_once(
-        self, who: str, action: Action, request: RequestId, reason: Reason, account: Account | None
+        self, who: str, action: Action, request: RequestId, reason: Reason, account: Holder | None
     ) -> None:
         """Leave one event a minute of what is refused to `who`: one for each would let anybody fill the trail."""
         with suppress(TooMany):
@@ -191,12 +191,12 @@ class SessionService:
             return Reason.WRONG_CREDENTIALS
         return _standing(found.account, Action.LOG_IN)
 
-    def _lapse(self, session: Session, account: Account) -> Reason:
+    def _lapse(self, session: Session, account: Holder) -> Reason:
         """Return why a session does not hold now, or `Reason.NONE`."""
         reason = session.lapse_at(self.now(), self.session_idle)
         return _standing(account, Action.REFRESH) if reason is Reason.NONE else reason
 
-    def _too_weak(self, session: Session, account: Account) -> bool:
+    def _too_weak(self, session: Session, account: Holder) -> bool:
         return self.second_factor_required and not session.second_factor and account.role in NEEDS_SECOND_FACTOR
 
     async def _second_factor(self, account: Account, code: str, request: RequestId) -> Proof | None:
@@ -219,7 +219,7 @@ class SessionService:
             await self._record(Action.LOG_IN, request, reason, account)
             raise
 
-    async def _record(self, action: Action, request: RequestId, reason: Reason, account: Account | None) -> None:
+    async def _record(self, action: Action, request: RequestId, reason: Reason, account: Holder | None) -> None:
         """Leave the event of a refusal."""
         async with self.reading() as work:
             work.note(self._attempt(nobody(request), action, account)).refuse(reason)
@@ -278,7 +278,7 @@ class SessionService:
             attempt.refuse(Reason.REPLAYED)
             await work.sessions.revoke(session.id, attempt.at)
 
-    def _attempt(self, actor: Actor, action: Action, account: Account | None) -> Attempt:
+    def _attempt(self, actor: Actor, action: Action, account: Holder | None) -> Attempt:
         attempt = Attempt(actor=actor, action=action, at=self.now(), resource=Resource.ACCOUNT)
         if account is not None:
             attempt.ids, attempt.patient = (account.id,), account.patient
@@ -296,7 +296,7 @@ class SessionService:
         )
 
 
-def _standing(account: Account, action: Action) -> Reason:
+def _standing(account: Holder, action: Action) -> Reason:
     """Return why an account may not do `action` to itself, or `Reason.NONE`."""
     if account.status is not AccountStatus.ACTIVE:
         return Reason.DISABLED

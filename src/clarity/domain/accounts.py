@@ -24,21 +24,27 @@ class AccountStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Somebody who may log in, by e-mail, in exactly one role.
+class Holder:
+    """Whoever acts for an account, as far as that decides what they may do: nothing of it is sealed.
 
     Clinicians and nurses are linked to the practitioner they are, patients to their own record, devices to that of
     who wears them. Nobody logs in to the account of a `machine`: it acts by its credentials.
     """
 
     id: AccountId
-    email: str = field(repr=False)
-    name: str = field(repr=False)
     role: Role
     status: AccountStatus = AccountStatus.ACTIVE
     machine: bool = False
     practitioner: PractitionerId | None = None
     patient: PatientId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account(Holder):
+    """Somebody who may log in, by e-mail, in exactly one role."""
+
+    email: str = field(repr=False)
+    name: str = field(repr=False)
     version: int = 0
 
     def __post_init__(self) -> None:
@@ -61,7 +67,7 @@ class Account:
 
 
 def actor_of(
-    account: Account,
+    account: Holder,
     request: RequestId,
     *,
     session: SessionId | None = None,

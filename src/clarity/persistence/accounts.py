@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import (
     CheckConstraint,
     CursorResult,
-    Dialect,
     ForeignKey,
     Index,
     UniqueConstraint,
@@ -26,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.domain.access import Role
-from clarity.domain.accounts import Account, AccountStatus, Credentials, Session
+from clarity.domain.accounts import Account, AccountStatus, Credentials, Holder, Session
 from clarity.domain.errors import Invalid, NotFound, StaleWrite
 from clarity.domain.identifiers import IndexKind
 from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
@@ -118,13 +117,23 @@ _SESSION = (
     SessionRow.revoked_at,
     SessionRow.second_factor,
 )
+_HOLDER = (
+    AccountRow.id,
+    AccountRow.role,
+    AccountRow.status,
+    AccountRow.machine,
+    AccountRow.practitioner_id,
+    AccountRow.patient_id,
+)
+_OF_ACCOUNT = SessionRow.account_id == AccountRow.id
 # Built once: the first of the two runs with every request.
-_OPEN = select(*ACCOUNT_COLUMNS, *_SESSION).join(SessionRow, SessionRow.account_id == AccountRow.id)
-_BY_SESSION = _OPEN.where(SessionRow.id == bindparam("session"))
+_BY_SESSION = select(*_HOLDER, *_SESSION).join(SessionRow, _OF_ACCOUNT).where(SessionRow.id == bindparam("session"))
 _BY_SESSION_LENT = DirectStatement(_BY_SESSION)
-_BY_FAMILY = _OPEN.where(SessionRow.family_digest == bindparam("family"))
-_open_email: Any = AccountRow.email.type.process_result_value
-_open_name: Any = AccountRow.name.type.process_result_value
+_BY_FAMILY = (
+    select(*ACCOUNT_COLUMNS, *_SESSION)
+    .join(SessionRow, _OF_ACCOUNT)
+    .where(SessionRow.family_digest == bindparam("family"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,16 +295,24 @@ class SqlSessionRepository:
             )
         )
 
-    async def find(self, session: SessionId) -> tuple[Session, Account] | None:
-        """Return a session with its account, in one statement, if there is one."""
+    async def find(self, session: SessionId) -> tuple[Session, Holder] | None:
+        """Return a session with the holder of its account, in one statement, if there is one."""
         if (lent := Lent.to(self.session)) is None:
-            return _to_pair((await self.session.execute(_BY_SESSION, {"session": session})).first())
-        row = next(iter(await lent.rows(_BY_SESSION_LENT, session=session)), None)
-        return None if row is None else _to_pair(_opened(row, self.session.get_bind().dialect))
+            row: Sequence[Any] | None = (await self.session.execute(_BY_SESSION, {"session": session})).first()
+        else:
+            row = next(iter(await lent.rows(_BY_SESSION_LENT, session=session)), None)
+        if row is None:
+            return None
+        holder = _to_holder(row)
+        return _to_session(row[len(_HOLDER) :], holder.id), holder
 
     async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
         """Return the session with this `family_digest` and its account, in one statement, if there is one."""
-        return _to_pair((await self.session.execute(_BY_FAMILY, {"family": digest})).first())
+        row = (await self.session.execute(_BY_FAMILY, {"family": digest})).first()
+        if row is None:
+            return None
+        account = to_account(row)
+        return _to_session(row[len(ACCOUNT_COLUMNS) :], account.id), account
 
     async def find_open(
         self, account: AccountId, *, now: datetime, refreshed_after: datetime, at_most: int
@@ -354,21 +371,20 @@ def to_account(row: Sequence[Any]) -> Account:
     )
 
 
-def _opened(row: Sequence[Any], dialect: Dialect) -> Sequence[Any]:
-    """Return a row from the driver, which knows nothing of sealed columns, with those of the account opened."""
-    account, email, name, *others = row
-    return account, _open_email(email, dialect), _open_name(name, dialect), *others
-
-
-def _to_pair(row: Sequence[Any] | None) -> tuple[Session, Account] | None:
-    if row is None:
-        return None
-    account = to_account(row)
-    return _to_session(row[len(ACCOUNT_COLUMNS) :], account.id), account
+def _to_holder(row: Sequence[Any]) -> Holder:
+    """Return the holder in a row that begins with `_HOLDER`."""
+    account, role, status, machine, practitioner, patient = row[: len(_HOLDER)]
+    return Holder(
+        id=AccountId(account),
+        role=Role(role),
+        status=AccountStatus(status),
+        machine=machine,
+        practitioner=None if practitioner is None else PractitionerId(practitioner),
+        patient=None if patient is None else PatientId(patient),
+    )
 
 
 def _to_session(row: Sequence[Any], account: AccountId, client: str = "") -> Session:
-    """Return the session in a row that begins with `_SESSION`."""
     session, family, refresh, began_at, refreshed_at, expires_at, revoked_at, second_factor = row[: len(_SESSION)]
     return Session(
         id=SessionId(session),

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from clarity.domain.access import Role
-from clarity.domain.accounts import Account, Credentials, Session
+from clarity.domain.accounts import Account, Credentials, Holder, Session
 from clarity.domain.ids import AccountId, PatientId, SessionId
 
 
@@ -68,8 +68,11 @@ class SessionRepository(Protocol):
         """Store a new session."""
         ...
 
-    async def find(self, session: SessionId) -> tuple[Session, Account] | None:
-        """Return a session with its account, in one statement, if there is one."""
+    async def find(self, session: SessionId) -> tuple[Session, Holder] | None:
+        """Return a session with the holder of its account, in one statement, if there is one.
+
+        Nothing sealed is read: who asks is looked up so with every request.
+        """
         ...
 
     async def find_by_family(self, digest: bytes) -> tuple[Session, Account] | None:
