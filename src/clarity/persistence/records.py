@@ -239,8 +239,8 @@ class SealedTable(Generic[Entity]):
         if register.wrapped is None:
             raise CannotOpen
         closed = replace(record, id=record.patient, version=register.version, ciphertext=register.ciphertext)
-        content = self._registers.open(self.keys.unwrap(register.wrapped), closed)
-        return ConsentRegister(patient=record.patient, version=register.version, **content)
+        key = self.keys.unwrap(register.wrapped)
+        return self._registers.open(key, closed, patient=record.patient, version=register.version)
 
     def key_of(self, record: SealedRecord) -> DataKey:
         """Return the data key that the same statement fetched with `record`, or raise `CannotOpen`."""
@@ -248,9 +248,9 @@ class SealedTable(Generic[Entity]):
             raise CannotOpen  # the key was destroyed: the patient is forgotten
         return self.keys.unwrap(record.wrapped)
 
-    def open(self, record: SealedRecord) -> dict[str, Any]:
-        """Return the sealed fields of `record`, or raise `CannotOpen`."""
-        return self.mapper.open(self.key_of(record), record)
+    def open(self, record: SealedRecord, **outside: Any) -> Entity:
+        """Return what is inside `record`, with the fields that are not sealed as given, or raise `CannotOpen`."""
+        return self.mapper.open(self.key_of(record), record, **outside)
 
     async def insert(
         self, session: AsyncSession, ledger: Ledger, key: DataKey, row: UUID, entity: Entity, written: Written

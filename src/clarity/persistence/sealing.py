@@ -1,9 +1,10 @@
 """From an entity to its sealed bytes and back, for every kind of record that belongs to a patient."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cache, reduce
-from operator import or_
+from operator import attrgetter, or_
 from types import UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -50,6 +51,7 @@ class SealedMapper(Generic[Entity]):
         self._numbers = number_of(table)
         self._names = tuple(item.name for item in fields(shape) if item.name not in outside)
         self._content = msgspec.msgpack.Decoder(content_of(entity, self._names))
+        self._built = _Built(entity, self._names)
         self._schema = bytes([self.schema])
         self._sparse = Sparse(entity, self._names)
         self._encoder = msgspec.msgpack.Encoder(enc_hook=str)
@@ -62,10 +64,13 @@ class SealedMapper(Generic[Entity]):
         """Return what of `entity` is to be sealed."""
         return self._schema + self._encoder.encode(self._sparse.form(entity))
 
-    def open(self, key: DataKey, record: SealedRecord) -> dict[str, Any]:
-        """Return the content by field, or raise `CannotOpen`."""
+    def open(self, key: DataKey, record: SealedRecord, **outside: Any) -> Entity:
+        """Return the entity inside `record`, with the fields `outside` as they are given, or raise `CannotOpen`."""
         content = self.decode(key, record, self._content)
-        return {name: getattr(content, name) for name in self._names}
+        try:
+            return self._built.of(content, outside)
+        except Invalid:
+            raise CannotOpen from None
 
     def decode(self, key: DataKey, record: SealedRecord, decoder: msgspec.msgpack.Decoder[Shape]) -> Shape:
         """Return what `decoder` makes of the content, or raise `CannotOpen`."""
@@ -80,6 +85,34 @@ class SealedMapper(Generic[Entity]):
     def _place(self, row: UUID, patient: UUID, version: int) -> Place:
         table, column = self._numbers
         return Place(table, column, row, patient, version)
+
+
+class _Built(Generic[Entity]):
+    """Entities of a frozen dataclass with slots, made of the fields that were sealed and of those that were not.
+
+    They obey the same rules as those that its constructor makes, which takes three times as long.
+    """
+
+    def __init__(self, entity: type[Entity], sealed: tuple[str, ...]) -> None:
+        """Take the fields in `sealed` of what was sealed."""
+        shape: Any = entity
+        put = {item.name: entity.__dict__[item.name].__set__ for item in fields(shape)}
+        self._entity = entity
+        self._sealed = [(attrgetter(name), put.pop(name)) for name in sealed]
+        self._outside = put
+        self._defaults = {item.name: item.default for item in fields(shape) if item.default is not MISSING}
+        self._obey: Callable[[Entity], None] | None = getattr(entity, "__post_init__", None)
+
+    def of(self, content: Any, outside: Mapping[str, Any]) -> Entity:
+        """Return the entity, or raise `Invalid`. A field that is in neither has its default."""
+        entity = object.__new__(self._entity)
+        for take, put in self._sealed:
+            put(entity, take(content))
+        for name, put in self._outside.items():
+            put(entity, outside[name] if name in outside else self._defaults[name])
+        if self._obey is not None:
+            self._obey(entity)
+        return entity
 
 
 def content_of(entity: type[Any], names: tuple[str, ...]) -> type[msgspec.Struct]:

@@ -43,8 +43,8 @@ def sealed(patient: Patient, keys: Keyring = KEYS) -> SealedRecord:
 
 def opened(record: SealedRecord) -> Patient:
     assert record.wrapped is not None
-    content = MAPPER.open(KEYS.unwrap(record.wrapped), record)
-    return Patient(id=record.patient, version=record.version, **content)
+    key = KEYS.unwrap(record.wrapped)
+    return MAPPER.open(key, record, id=record.patient, version=record.version)
 
 
 @given(patients)

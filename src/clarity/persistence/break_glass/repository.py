@@ -58,13 +58,13 @@ class BreakGlassTable(SealedTable[BreakGlass]):
         author = record.standing.author if record.standing is not None else None
         if not isinstance(record, _GlassRecord) or author is None:
             raise CannotOpen
-        glass = BreakGlass(
+        glass = self.open(
+            record,
             id=BreakGlassId(record.id),
             patient=record.patient,
             account=AccountId(author),
             closed_at=record.closed_at,
             version=record.version,
-            **self.open(record),
         )
         if glass.expires_at != record.expires_at:
             raise CannotOpen

@@ -64,9 +64,7 @@ class DisclosureTable(SealedTable[Disclosure]):
         """Return what is inside, or raise `CannotOpen`: also if what stands beside the seal says otherwise."""
         if not isinstance(record, _DisclosureRecord):
             raise CannotOpen
-        opened = Disclosure(
-            id=DisclosureId(record.id), patient=record.patient, version=record.version, **self.open(record)
-        )
+        opened = self.open(record, id=DisclosureId(record.id), patient=record.patient, version=record.version)
         if (opened.status.value, frozenset(opened.events)) != (record.status, record.events):
             raise CannotOpen
         return opened

@@ -42,12 +42,12 @@ class DuplicateTable(SealedTable[Duplicate]):
         """Return the review inside `record`, or raise `CannotOpen`."""
         if not isinstance(record, _DuplicateRecord):
             raise CannotOpen
-        return Duplicate(
+        return self.open(
+            record,
             id=DuplicateId(record.id),
             patient=record.patient,
             other=record.other,
             version=record.version,
-            **self.open(record),
         )
 
 

@@ -51,7 +51,7 @@ class PatientTable(SealedTable[Patient]):
 
     def open_patient(self, record: SealedRecord, care_team: frozenset[PractitionerId]) -> Patient:
         """Return the patient inside `record`, or raise `CannotOpen`."""
-        return Patient(id=record.patient, version=record.version, care_team=care_team, **self.open(record))
+        return self.open(record, id=record.patient, version=record.version, care_team=care_team)
 
     def open_card(self, record: SealedRecord) -> tuple[PatientCard, Label]:
         """Return what a search compares of the patient inside `record`, and its label, or raise `CannotOpen`."""
