@@ -4,6 +4,7 @@ import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from clarity.application.ports import (
@@ -41,6 +42,8 @@ REFRESHES_FROM_ADDRESS = "refresh-from-address"
 REFUSALS_TOLD = "too-many-recorded"
 
 _LONGEST_CLIENT = 200
+# Each request comes from an address, and most from one that others came from.
+_REMEMBERED_ADDRESSES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +313,7 @@ def _client(address: str, agent: str) -> str:
     return "".join(character for character in text if character.isprintable())[:_LONGEST_CLIENT]
 
 
+@lru_cache(maxsize=_REMEMBERED_ADDRESSES)
 def network_of(address: str) -> str:
     """Return what one client has of the Internet: an IPv4 address, or the /64 it can choose IPv6 addresses from."""
     try:
