@@ -61,9 +61,9 @@ class PartialDate(Confidential):
 
     def __str__(self) -> str:
         """Write the date as FHIR does, in its own precision."""
-        parts = [f"{self.year:04}"]
-        parts += [f"{part:02}" for part in (self.month, self.day) if part is not None]
-        return "-".join(parts)
+        if self.day is not None:
+            return f"{self.year:04}-{self.month:02}-{self.day:02}"
+        return f"{self.year:04}" if self.month is None else f"{self.year:04}-{self.month:02}"
 
 
 def years_between(start: date, day: date) -> int:
