@@ -800,9 +800,9 @@ REMOVALS = (
     ),
     Removal(
         "The version before a change is kept",
-        "persistence/records.py",
-        "        await session.execute(keep_version(self.rows, record.id, record.version, patient=self._patient))\n",
-        "",
+        "persistence/history.py",
+        ').where(rows.id == bindparam("row"),',
+        ').where(rows.id != rows.id, bindparam("row").is_not(None),',
         "contract/test_patients.py::test_the_history_holds_every_version_with_its_care_team",
     ),
     Removal(

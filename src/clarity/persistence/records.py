@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, column, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, column, func, insert, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -22,13 +22,13 @@ from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
 from clarity.persistence.break_glass.tables import emergencies_of
 from clarity.persistence.care_team import care_team_of
 from clarity.persistence.consents.tables import REGISTER_COLUMNS, register_is_as, register_of, with_consents
-from clarity.persistence.direct import DirectStatement, Lent
-from clarity.persistence.history import RecordVersionRow, keep_version
+from clarity.persistence.direct import DirectStatement, Lent, on_postgresql, within
+from clarity.persistence.history import RecordVersionRow, replacing
 from clarity.persistence.keys import DataKeyRow, DataKeys, wrapped_key
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.registry import number_of
 from clarity.persistence.sealing import SealedMapper, SealedRecord
-from clarity.persistence.tables import Stamp, table_of, write_one
+from clarity.persistence.tables import Stamp, require_one, table_of
 from clarity.persistence.types import Uuid16
 from clarity.security.vault import DataKey
 
@@ -281,12 +281,18 @@ class SealedTable(Generic[Entity]):
         """
         stamp, key, version = ledger.stamp(), self.key_of(record), record.version + 1
         sealed = self.mapper.seal(key, entity, row=record.id, version=version)
-        await session.execute(keep_version(self.rows, record.id, record.version, patient=self._patient))
-        statement = update(self.rows).where(self.rows.id == record.id, self.rows.version == record.version)
-        if record.standing is not None and record.standing.guarded:
+        columns = self._columns(stamp, key, sealed, version, written)
+        statements = replacing(self.rows, tuple(columns), patient=self._patient)
+        place = {"row": record.id, "was": record.version}
+        values = {**place, **{f"new_{name}": value for name, value in columns.items()}}
+        guarded = record.standing is not None and record.standing.guarded
+        if on_postgresql(session) and not guarded:
+            require_one(await within(session, statements.at_once, **values))
+        else:
+            await session.execute(statements.keep, place)
             # What the policy decided may rest on a consent, which does not outlast its withdrawal meanwhile.
-            statement = statement.where(register_is_as(record.consents, record.patient))
-        await write_one(session, statement.values(self._columns(stamp, key, sealed, version, written)))
+            unchanged = register_is_as(record.consents, record.patient) if guarded else true()
+            require_one(await session.execute(statements.put.where(unchanged), values))
         ledger.change(self.resource, record.id, version=version, sealed=sealed, fields=written.fields)
         return version
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Integer, LargeBinary, MetaData, Table, Update
+from sqlalchemy import CursorResult, Integer, LargeBinary, MetaData, Result, Table, Update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -28,7 +28,11 @@ UNTRACKED = {"synchronize_session": False}
 
 async def write_one(session: AsyncSession, statement: Update) -> None:
     """Run an update that names one row at one version; raises `StaleWrite` if there is no such row any more."""
-    result = await session.execute(statement, execution_options=UNTRACKED)
+    require_one(await session.execute(statement, execution_options=UNTRACKED))
+
+
+def require_one(result: Result[Any]) -> None:
+    """Raise `StaleWrite` if an update of one row found none."""
     if cast("CursorResult[Any]", result).rowcount == 0:
         raise StaleWrite
 
