@@ -52,19 +52,24 @@ class Gathering(Generic[Key, Answer]):
         self._answer(self._take(len(self._waiting)), Unavailable())
 
     async def _ask_on(self) -> None:
-        while self._waiting:
-            some = self._take(min(len(self._waiting), MOST_KEYS))
-            outcome: Mapping[Key, Answer] | Exception = Unavailable()  # of a cancellation, the driver's or ours
-            try:
-                outcome = await self._ask(list(dict.fromkeys(key for key, _ in some)))
-            except Exception as exc:
-                outcome = exc
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise
-            finally:
-                self._answer(some, outcome)
+        task = asyncio.current_task()
+        try:
+            while self._waiting:
+                some = self._take(min(len(self._waiting), MOST_KEYS))
+                outcome: Mapping[Key, Answer] | Exception = Unavailable()  # of a cancellation, the driver's or ours
+                try:
+                    outcome = await self._ask(list(dict.fromkeys(key for key, _ in some)))
+                except Exception as exc:
+                    outcome = exc
+                except asyncio.CancelledError:
+                    if task is not None and task.cancelling():
+                        raise
+                finally:
+                    self._answer(some, outcome)
+        finally:
+            # In the very step in which nobody was seen to wait: who comes in the next must start another.
+            if task is not None:
+                self._asking.discard(task)
 
     def _take(self, count: int) -> list[tuple[Key, asyncio.Future[Answer | None]]]:
         return [self._waiting.popleft() for _ in range(count)]

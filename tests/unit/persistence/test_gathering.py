@@ -114,3 +114,22 @@ async def test_who_waits_when_it_is_closed_is_told() -> None:
     await settled()
     await gathering.aclose()
     assert all(isinstance(one, Unavailable) for one in await asyncio.gather(*waiting, return_exceptions=True))
+
+
+async def test_who_asks_again_in_the_step_in_which_all_statements_ended_is_answered() -> None:
+    store = Store()
+    store.let_go.clear()
+    gathering = Gathering(store.ask)
+
+    async def twice(key: int) -> str | None:
+        await gathering(key)
+        return await gathering(key)
+
+    asking: list[asyncio.Task[str | None]] = [asyncio.create_task(twice(0))]
+    await settled()
+    for key in range(1, AT_ONCE):
+        asking.append(asyncio.create_task(gathering(key)))
+        await settled()
+    store.let_go.set()
+    async with asyncio.timeout(2):
+        await asyncio.gather(*asking)
