@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     UniqueConstraint,
     and_,
+    any_,
     bindparam,
     func,
     insert,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -30,11 +32,11 @@ from clarity.domain.errors import Invalid, NotFound, StaleWrite
 from clarity.domain.identifiers import IndexKind
 from clarity.domain.ids import AccountId, PatientId, PractitionerId, SessionId
 from clarity.domain.records import Resource
-from clarity.persistence.direct import DirectStatement, Lent
+from clarity.persistence.direct import DirectStatement, Lent, array_of
 from clarity.persistence.identifiers import BlindIndexing
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.tables import UNTRACKED, AuditColumns, Base, write_one
-from clarity.persistence.types import EncryptedString
+from clarity.persistence.types import EncryptedString, Uuid16
 
 _ROWS_AT_A_TIME = 500
 _IN_USE = text("status <> 'disabled'")
@@ -126,14 +128,21 @@ _HOLDER = (
     AccountRow.patient_id,
 )
 _OF_ACCOUNT = SessionRow.account_id == AccountRow.id
-# Built once: the first of the two runs with every request.
-_BY_SESSION = select(*_HOLDER, *_SESSION).join(SessionRow, _OF_ACCOUNT).where(SessionRow.id == bindparam("session"))
-_BY_SESSION_LENT = DirectStatement(_BY_SESSION)
+# Built once: one of the first two runs with every request.
+_HELD = select(*_HOLDER, *_SESSION).join(SessionRow, _OF_ACCOUNT)
+_BY_SESSION = _HELD.where(SessionRow.id == bindparam("session"))
+_BY_SESSIONS = DirectStatement(_HELD.where(SessionRow.id == any_(bindparam("sessions", type_=ARRAY(Uuid16)))))
 _BY_FAMILY = (
     select(*ACCOUNT_COLUMNS, *_SESSION)
     .join(SessionRow, _OF_ACCOUNT)
     .where(SessionRow.family_digest == bindparam("family"))
 )
+
+
+async def _held(lent: Lent, sessions: Sequence[UUID]) -> dict[UUID, Sequence[Any]]:
+    """Return the rows of those of the sessions that exist."""
+    rows = await lent.rows(_BY_SESSIONS, sessions=array_of(sessions))
+    return {row[len(_HOLDER)]: row for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +309,7 @@ class SqlSessionRepository:
         if (lent := Lent.to(self.session)) is None:
             row: Sequence[Any] | None = (await self.session.execute(_BY_SESSION, {"session": session})).first()
         else:
-            row = next(iter(await lent.rows(_BY_SESSION_LENT, session=session)), None)
+            row = await lent.gathered(_BY_SESSIONS, _held)(session)
         if row is None:
             return None
         holder = _to_holder(row)
