@@ -6,8 +6,10 @@ statement is built like all others, and compiled once; the watch is told of it a
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from time import perf_counter
 from typing import Any
+from uuid import UUID
 
 from asyncpg.exceptions import PostgresError
 from sqlalchemy import BindParameter, ClauseElement, CursorResult, Dialect
@@ -25,11 +27,28 @@ _LENT = "clarity_lent"
 _dialect: Callable[[], Dialect] = asyncpg.dialect
 
 
+# PostgreSQL, `estimate_array_length`: how long an array of unknown length is taken to be.
+_GUESSED = 10
+
+
+def array_of(ids: Sequence[UUID]) -> list[UUID | None]:
+    """Return `ids` as an array parameter, if they are few followed by what is nobody's id.
+
+    For an array that is shorter than it guesses, the server would plan each time anew, which takes longer than to find
+    what is asked for.
+    """
+    return [*ids, *repeat(None, _GUESSED - len(ids))]
+
+
 class DirectStatement:
     """A statement whose parameters and results are what the driver takes and gives: ids, instants, numbers, bytes."""
 
     def __init__(self, statement: ClauseElement) -> None:
-        """Compile it. A parameter that has a value of its own is asked for it each time."""
+        """Compile it. A parameter that is called for its value is called each time.
+
+        One that has a name has to be given a value each time, even where the statement was built with one: that was
+        somebody's, and the statement may run for another.
+        """
         compiled: Any = statement.compile(dialect=_dialect())
         self.text = str(compiled)
         self.shape = shape_of(self.text)
@@ -39,7 +58,13 @@ class DirectStatement:
 
     def values(self, given: dict[str, Any]) -> list[Any]:
         """Return the value of each parameter in the order of the text."""
-        return [given.get(name, own.effective_value) for name, own in self._parameters]
+        return [
+            given[name] if name in given or _is_named(own) else own.effective_value for name, own in self._parameters
+        ]
+
+
+def _is_named(parameter: BindParameter[Any]) -> bool:
+    return parameter.callable is None and not parameter.unique
 
 
 class Lent:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import repeat
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
 from clarity.persistence.break_glass.tables import emergencies_of
 from clarity.persistence.care_team import care_team_of
 from clarity.persistence.consents.tables import REGISTER_COLUMNS, register_is_as, register_of, with_consents
-from clarity.persistence.direct import DirectStatement, Lent, on_postgresql, within
+from clarity.persistence.direct import DirectStatement, Lent, array_of, on_postgresql, within
 from clarity.persistence.history import RecordVersionRow, replacing
 from clarity.persistence.keys import DataKeyRow, DataKeys, wrapped_key
 from clarity.persistence.ledger import Ledger
@@ -34,10 +33,6 @@ from clarity.security.vault import DataKey
 
 # What comes with every sealed row; a table may fetch more behind that.
 _COLUMNS = 14 + len(REGISTER_COLUMNS)
-
-# PostgreSQL, `estimate_array_length`: how long an array of unknown length is taken to be. For a shorter one the server
-# would plan each time anew, which takes longer than to find what is asked for.
-_GUESSED = 10
 
 Entity = TypeVar("Entity")
 
@@ -165,7 +160,7 @@ class SealedTable(Generic[Entity]):
     async def fetch_each(self, lent: Lent, ids: Sequence[UUID]) -> dict[UUID, Any]:
         """Fetch the row of each id, or another one for it."""
         another = self._seen
-        rows = await lent.rows(self._each_lent, ids=[*ids, *repeat(None, _GUESSED - len(ids))], another=another)
+        rows = await lent.rows(self._each_lent, ids=array_of(ids), another=another)
         found = {row[0]: row for row in rows}
         return {one: found.get(one) or found.get(another) for one in ids}
 
@@ -175,8 +170,7 @@ class SealedTable(Generic[Entity]):
             statement = self._some[session.get_bind().dialect.name]
             rows: Iterable[Any] = await session.execute(statement, {"ids": ids})
         else:
-            # One that is named twice is found once.
-            rows = await lent.rows(self._some_lent, ids=[*ids, *repeat(ids[0], _GUESSED - len(ids))])
+            rows = await lent.rows(self._some_lent, ids=array_of(ids))
         return {record.id: record for record in map(self.record_of, rows)}
 
     def record_of(self, row: Any) -> SealedRecord:
