@@ -4,7 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
-from typing import Generic, TypeVar
+from time import monotonic
+from typing import Any, Generic, TypeVar
 
 from clarity.domain.errors import Unavailable
 
@@ -13,6 +14,12 @@ Answer = TypeVar("Answer")
 
 AT_ONCE = 2
 """How many statements are under way together: while one is answered, what the one before brought is worked on."""
+
+MOST_AT_ONCE = 8
+"""How many are at most, those included that take long: others need not wait for what does not come."""
+
+LONG_SECONDS = 0.1
+"""How long a statement takes that is not waited for; it should take a thousandth of a second."""
 
 MOST_KEYS = 64
 """Of so many keys one statement asks at most: its answer is taken in by one step of the loop."""
@@ -25,22 +32,22 @@ class Gathering(Generic[Key, Answer]):
     Whoever is cancelled meanwhile takes nothing from the others, and what is raised is raised to all it was asked for.
     """
 
-    def __init__(self, ask: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Answer]]]) -> None:
+    def __init__(
+        self, ask: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Answer]]], *, long_seconds: float = LONG_SECONDS
+    ) -> None:
         """Let `ask` return the answers to some different keys; those that it leaves out have none."""
         self._ask = ask
+        self._long_seconds = long_seconds
         self._waiting: deque[tuple[Key, asyncio.Future[Answer | None]]] = deque()
-        self._asking: set[asyncio.Task[None]] = set()
+        self._asking: dict[asyncio.Task[None], float | None] = {}
+        """What is under way, and since when; `None` of what begins in the next step, with all who wait then."""
+        self._look: asyncio.TimerHandle | None = None
 
     async def __call__(self, key: Key) -> Answer | None:
         """Return the answer to `key`, or `None` if it has none; raises what asking raised."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer | None] = loop.create_future()
+        answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
-        if len(self._asking) < AT_ONCE:
-            # In a context of its own: what it logs and traces is not the first caller's alone.
-            task = loop.create_task(self._ask_on(), context=Context())
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+        self._see_to_it()
         return await answer
 
     async def aclose(self) -> None:
@@ -49,12 +56,32 @@ class Gathering(Generic[Key, Answer]):
             task.cancel()
         if self._asking:
             await asyncio.wait(self._asking)
+        if self._look is not None:
+            self._look.cancel()
         self._answer(self._take(len(self._waiting)), Unavailable())
 
+    def _see_to_it(self) -> None:
+        """Begin a statement for those who wait, unless those under way will soon have ended; then look again."""
+        loop, long_ago = asyncio.get_running_loop(), monotonic() - self._long_seconds
+        soon = [began for began in self._asking.values() if began is None or began > long_ago]
+        if None in soon:
+            return
+        if len(soon) < AT_ONCE and len(self._asking) < MOST_AT_ONCE:
+            # In a context of its own: what it logs and traces is not the first caller's alone.
+            self._asking[loop.create_task(self._ask_on(), context=Context())] = None
+        elif self._look is None:
+            self._look = loop.call_later(self._long_seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look = None
+        if self._waiting:
+            self._see_to_it()
+
     async def _ask_on(self) -> None:
-        task = asyncio.current_task()
+        task: Any = asyncio.current_task()
         try:
             while self._waiting:
+                self._asking[task] = monotonic()
                 some = self._take(min(len(self._waiting), MOST_KEYS))
                 outcome: Mapping[Key, Answer] | Exception = Unavailable()  # of a cancellation, the driver's or ours
                 try:
@@ -62,14 +89,13 @@ class Gathering(Generic[Key, Answer]):
                 except Exception as exc:
                     outcome = exc
                 except asyncio.CancelledError:
-                    if task is not None and task.cancelling():
+                    if task.cancelling():
                         raise
                 finally:
                     self._answer(some, outcome)
         finally:
             # In the very step in which nobody was seen to wait: who comes in the next must start another.
-            if task is not None:
-                self._asking.discard(task)
+            del self._asking[task]
 
     def _take(self, count: int) -> list[tuple[Key, asyncio.Future[Answer | None]]]:
         return [self._waiting.popleft() for _ in range(count)]

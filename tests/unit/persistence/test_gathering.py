@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from clarity.domain.errors import TimedOut, Unavailable
-from clarity.persistence.gathering import AT_ONCE, MOST_KEYS, Gathering
+from clarity.persistence.gathering import AT_ONCE, MOST_AT_ONCE, MOST_KEYS, Gathering
 
 
 class Store:
@@ -114,6 +114,24 @@ async def test_who_waits_when_it_is_closed_is_told() -> None:
     await settled()
     await gathering.aclose()
     assert all(isinstance(one, Unavailable) for one in await asyncio.gather(*waiting, return_exceptions=True))
+
+
+async def test_nobody_waits_for_a_statement_that_takes_long_and_so_many_are_under_way_at_most() -> None:
+    store = Store()
+    store.let_go.clear()
+    gathering = Gathering(store.ask, long_seconds=0.05)
+    waiting = []
+    for count in range(1, MOST_AT_ONCE + 1):
+        waiting.append(asyncio.create_task(gathering(count)))
+        async with asyncio.timeout(5):
+            while len(store.asked) < count:
+                await asyncio.sleep(0.005)
+    waiting.append(asyncio.create_task(gathering(0)))
+    await asyncio.sleep(0.1)
+    assert len(store.asked) == MOST_AT_ONCE
+    store.let_go.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting)
 
 
 async def test_who_asks_again_in_the_step_in_which_all_statements_ended_is_answered() -> None:
