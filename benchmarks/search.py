@@ -13,7 +13,8 @@ databases on it with the same people (`benchmarks/people.py`): a practice, seale
    come from `PatientService.search` as the front desk: refreshed, decided, opened, durably audited. The peer's come
    from the driver, by a prepared statement. Both return whole records as objects, and the same ones, which is checked.
    Then the same with an age range.
-3. An event loop is watched while four search, one renames patients and another process touches hundreds at once.
+3. An event loop is watched while four search, one renames patients and another process touches hundreds at once; three
+   times, of which the one counts whose longest step was the shortest: what a step of ours takes, it takes each time.
 
 With `--growth` or `--plot`, steps 1 and 2 are done at each power of ten from 10,000 on, and then the index alone is
 filled with ten million names. `parts_s` says how long each part took.
@@ -59,6 +60,7 @@ BOUNDS = {
 _SMALLEST, _NAMES_ALONE = 10_000, 10_000_000
 _FULL, _QUICK = 1_000_000, 2_000
 _RENAMED, _RENAMED_QUICKLY = 1_500, 50
+_WATCHED = 3
 # A server grows by some seven megabytes while it begins to serve: among fewer, they are more than what is measured.
 _ENOUGH = 200_000
 
@@ -113,7 +115,11 @@ async def measure(options: Namespace) -> dict[str, Any]:
             growth.append(await _at_size(practice, described, size, options.rounds, parts))
         with parts.timed("watching the event loop"):
             renamed = _RENAMED_QUICKLY if options.quick else _RENAMED
-            held = await probed("hold", practice=asdict(practice), fragments=described, renamed=renamed)
+            watched = [
+                await probed("hold", practice=asdict(practice), fragments=described, renamed=renamed)
+                for _ in range(1 if options.quick else _WATCHED)
+            ]
+            held = min(watched, key=lambda one: float(one["longest_block_ms"]))
         settings = await shown_settings(practice)
         stored = {"ours": await size_of(practice.owner_url)}
         if practice.peer_url:
@@ -132,6 +138,7 @@ async def measure(options: Namespace) -> dict[str, Any]:
         growth=growth,
         names_alone=alone,
         held=held,
+        longest_block_ms_each=[one["longest_block_ms"] for one in watched],
         fragments=described,
         stored_bytes=stored,
         settings=settings,
