@@ -38,22 +38,8 @@ class Holder:
     practitioner: PractitionerId | None = None
     patient: PatientId | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account(Holder):
-    """Somebody who may log in, by e-mail, in exactly one role."""
-
-    email: str = field(repr=False)
-    name: str = field(repr=False)
-    version: int = 0
-
     def __post_init__(self) -> None:
         """Raise `Invalid` if the role lacks its link or is not one for accounts."""
-        try:
-            Telecom(system=TelecomSystem.EMAIL, value=self.email)
-        except Invalid as exc:
-            raise Invalid("email", exc.rule) from None
-        require_text("name", self.name, at_most=200)
         if self.role in {Role.SYSTEM, Role.NOBODY}:
             raise Invalid("role", "is not one for accounts")
         if self.practitioner is None and self.role in _LINKED_TO_PRACTITIONER:
@@ -64,6 +50,24 @@ class Account(Holder):
             raise Invalid("patient", "is needed for a patient's account")
         if self.patient is not None and self.role not in _LINKED_TO_PATIENT:
             raise Invalid("patient", "belongs to patients and devices alone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account(Holder):
+    """Somebody who may log in, by e-mail, in exactly one role."""
+
+    email: str = field(repr=False)
+    name: str = field(repr=False)
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise `Invalid` without e-mail address or name, and as every holder does."""
+        try:
+            Telecom(system=TelecomSystem.EMAIL, value=self.email)
+        except Invalid as exc:
+            raise Invalid("email", exc.rule) from None
+        require_text("name", self.name, at_most=200)
+        Holder.__post_init__(self)
 
 
 def actor_of(
