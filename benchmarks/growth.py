@@ -71,26 +71,32 @@ class Bars:
     values: Sequence[float | None]
 
 
-def barred(title: str, up: str, groups: Sequence[str], sides: Sequence[Bars], *, line: float | None = None) -> str:
-    """Return a drawing with a bar for each side in each group, all from zero, and a `line` across at a value."""
+def barred(
+    title: str,
+    up: str,
+    groups: Sequence[str],
+    sides: Sequence[Bars],
+    *,
+    line: float | None = None,
+    ratios: bool = False,
+) -> str:
+    """Return a drawing with a bar for each side in each group, all from zero, and a `line` across at a value.
+
+    Of `ratios`, which are all above zero, bars stand on 1 or hang from it, and half is as far from it as twice.
+    """
     values = [value for side in sides for value in side.values if value is not None] + ([line] if line else [])
-    top, bottom = max(values, default=1.0) or 1.0, min([0.0, *values])
     base = _HEIGHT - _BOTTOM
-
-    def height(value: float) -> float:
-        return base - (value - bottom) / (top - bottom) * (base - _TOP)
-
+    height, ticks, foot = _around_one(values, base) if ratios else _from_zero(values, base)
     width = (_WIDTH - _RIGHT - _LEFT) / len(groups)
     parts = [*_frame(title), _text(20, _TOP - 12, up)]
-    for step in range(5):
-        value = bottom + (top - bottom) * step / 4
+    for value in ticks:
         parts += [
             _stroke(_LEFT, height(value), _WIDTH - _RIGHT, height(value), _GRID),
-            _text(_LEFT - 8, height(value) + 4, f"{value:.3g}", anchor="end"),
+            _text(_LEFT - 8, height(value) + 4, f"{value:,.4g}", anchor="end"),
         ]
     for number, group in enumerate(groups):
         start = _LEFT + width * number
-        parts += _group(start, width, [(side.colour, side.values[number]) for side in sides], height)
+        parts += _group(start, width, [(side.colour, side.values[number]) for side in sides], height, foot)
         row = number % 2 if len(groups) > _GROUPS_IN_A_ROW else 0
         parts.append(_text(start + width / 2, base + 20 + 15 * row, group, anchor="middle", size=11))
     if line is not None:
@@ -101,16 +107,51 @@ def barred(title: str, up: str, groups: Sequence[str], sides: Sequence[Bars], *,
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+_Scale = tuple[Callable[[float], float], list[float], float]
+"""Where a value is on an axis, its ticks, and where bars begin."""
+
+
+def _around_one(values: Sequence[float], base: float) -> _Scale:
+    """Return an axis of powers of ten."""
+    axis = _Axis.over(values, base, _TOP)
+    return axis.place, [10.0**power for power in axis.ticks], 1.0
+
+
+def _from_zero(values: Sequence[float], base: float) -> _Scale:
+    """Return an axis from zero, or from below if need be, with round ticks."""
+    bottom, top = min([0.0, *values]), max([0.0, *values]) or 1.0
+    step = _round_step((top - bottom) / 5)
+    low, high = floor(bottom / step), ceil(top / step)
+
+    def height(value: float) -> float:
+        return base - (value / step - low) / (high - low) * (base - _TOP)
+
+    return height, [number * step for number in range(low, high + 1)], 0.0
+
+
+def _round_step(least: float) -> float:
+    """Return the next of 1, 2, 5, 10, 20 and so on."""
+    power = 10.0 ** floor(log10(least))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
+
+
 def _group(
-    start: float, width: float, bars: Sequence[tuple[str, float | None]], height: Callable[[float], float]
+    start: float,
+    width: float,
+    bars: Sequence[tuple[str, float | None]],
+    height: Callable[[float], float],
+    foot: float,
 ) -> Iterator[str]:
     each = width * 0.8 / len(bars)
     for place, (colour, value) in enumerate(bars):
         if value is not None:
-            ends = sorted((height(value), height(0)))
+            above, below = sorted((height(value), height(foot)))
             left = start + width * 0.1 + each * place
-            yield _box(left, ends[0], each * 0.9, max(ends[1] - ends[0], 0.5), colour)
-            yield _text(left + each * 0.45, ends[0] - 4, f"{value:.3g}", anchor="middle", size=9)
+            yield _box(left, above, each * 0.9, max(below - above, 0.5), colour)
+            label = above - 4 if value >= foot else below + 11
+            yield _text(
+                left + each * 0.45, label, f"{value:.2g}" if value < 10 else f"{value:,.0f}", anchor="middle", size=9
+            )
 
 
 def _frame(title: str) -> list[str]:

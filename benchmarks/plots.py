@@ -42,7 +42,7 @@ def service(found: Found) -> dict[str, str]:
         for side, each in rates.items()
     ]
     title = "Times as many a second as Clarity, 32 in flight (more is faster)"
-    plots = {"service": barred(title, "times", OPERATIONS, sides, line=1.0)}
+    plots = {"service": barred(title, "times", OPERATIONS, sides, line=1.0, ratios=True)}
     if sizes := found["growth"]["sides"]:
         lines = [
             Line(
