@@ -236,7 +236,7 @@ class UnitsOfWork:
         try:
             # Leaving the session may find that its connection broke; that is translated too.
             with translated():
-                async with self.database.turn(), self.database.writing() as session, transaction:
+                async with self.database.turn(), _session(self.database.writing) as session, transaction:
                     yield SqlWork(session, self.tools, ledger)
                     ledger.check()
                     entries = [self.tools.trail.certify(event) for event in ledger.events(self.tools.new_id)]
@@ -255,7 +255,7 @@ class UnitsOfWork:
         sessions = self.database.snapshot if snapshot else self.database.reading
         try:
             with translated():
-                async with _reading(sessions) as session, transaction:
+                async with _session(sessions) as session, transaction:
                     yield SqlWork(session, self.tools, ledger)
             ledger.check()
         except BaseException as exc:
@@ -293,8 +293,11 @@ class UnitsOfWork:
 
 
 @asynccontextmanager
-async def _reading(sessions: Sessions) -> AsyncIterator[AsyncSession]:
-    """Make a session, and close it if it took a connection: to close one without is a task for nothing."""
+async def _session(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+    """Make a session, and close it if it has a connection: to close one without is a task for nothing.
+
+    With its COMMIT a session has given its connection back.
+    """
     session = sessions()
     try:
         yield session

@@ -4,6 +4,7 @@ Each rule has a version. It goes into the key of the blind index, so that a chan
 quietly missing what was indexed under the old one; raise it with every change of what the rule returns.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -50,8 +51,15 @@ def _email(text: str, _region: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).strip().casefold())
 
 
+# As most numbers are written there. What the library makes of these follows from their digits, and it takes 25 µs.
+_OF_NORTH_AMERICA = "US"
+_NORTH_AMERICAN = re.compile(r"(?:\+1[ .-]?)?\(?([2-9]\d{2})\)?[ .-]?(\d{3})[ .-]?(\d{4})", re.ASCII)
+
+
 def _phone(text: str, region: str) -> str:
     """Write the number as E.164, without its extension; what is no number of any plan keeps its digits and a "+"."""
+    if region == _OF_NORTH_AMERICA and (plain := _NORTH_AMERICAN.fullmatch(text)):
+        return f"+1{''.join(plain.groups())}"
     digits = _digits(text)
     bare = f"+{digits}" if digits and text.strip().startswith("+") else digits
     # The bare digits come second: they read numbers in unusual spellings, but lose "(0)" and the extension.

@@ -15,6 +15,17 @@ from clarity.security.hazmat import hkdf_sha256
 from clarity.security.keyring import Keyring, Purpose
 from clarity.security.normalise import NORMALISERS
 
+PARTS = st.tuples(st.from_regex(r"[0-9]{3}", fullmatch=True), st.from_regex(r"[0-9]{3}", fullmatch=True))
+GAPS = st.sampled_from(["", " ", ".", "-"])
+AMERICAN = st.tuples(
+    *(
+        st.sampled_from(["", "+1", "+1 ", "+1-", "1-"]),
+        st.sampled_from(["", "("]),
+        PARTS,
+        st.sampled_from(["", ")", ") "]),
+    ),
+    *(GAPS, GAPS, st.from_regex(r"[0-9]{4}", fullmatch=True)),
+)
 SAME = [
     (
         IndexKind.MRN,
@@ -167,3 +178,13 @@ def test_an_index_shows_nothing_of_its_keys(keyring: Keyring, index: BlindIndex)
     index.of(IndexKind.SSN, "999123456")
     assert keyring.secret(Purpose.INDEX).hex() not in repr(index)
     assert "b'" not in repr(index)
+
+
+@given(AMERICAN)
+def test_a_number_that_is_not_asked_of_the_library_is_what_it_would_say(
+    written: tuple[str, str, tuple[str, str], str, str, str, str],
+) -> None:
+    country, opening, (area, exchange), closing, gap, other, line = written
+    text = f"{country}{opening}{area}{closing}{gap}{exchange}{other}{line}"
+    asked = phonenumbers.format_number(phonenumbers.parse(text, "US"), PhoneNumberFormat.E164)
+    assert NORMALISERS[IndexKind.PHONE].apply(text, "US") == asked
