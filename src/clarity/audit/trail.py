@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
+from itertools import chain
 from time import monotonic
 
 from clarity.application.ports import EventStore
@@ -79,6 +80,7 @@ class GroupCommitTrail:
         self.failures = 0
         """How many events were refused, given up or turned away."""
         self._flusher: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._failing = False
         self._closed = False
 
@@ -120,13 +122,8 @@ class GroupCommitTrail:
         if not events:
             return
         call = self._enqueue([self._certify(event) for event in events])
-        # Being cancelled or out of time cancels this future and nothing else: the entries stay in the queue.
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                durable = await call.durable
-        except TimeoutError:
-            raise TrailUnavailable from None
-        if not durable:
+        # Being cancelled cancels this future and nothing else: the entries stay in the queue.
+        if not await call.durable:
             raise TrailUnavailable
 
     async def aclose(self) -> None:
@@ -139,6 +136,8 @@ class GroupCommitTrail:
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.wait((self._flusher,), timeout=self._timeout_seconds)
+        if self._expiry is not None:
+            self._expiry.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeout_seconds):
                 await self._store.aclose()
@@ -154,7 +153,23 @@ class GroupCommitTrail:
         self._depth += len(entries)
         if self._flusher is None:
             self._start()
+        if self._expiry is None:
+            self._expiry = asyncio.get_running_loop().call_later(self._timeout_seconds, self._expire)
         return call
+
+    def _expire(self) -> None:
+        """Let those go who have waited for so long, and look again when the next will have. Their entries stay.
+
+        One timer for all costs each caller nothing.
+        """
+        self._expiry = None
+        now = monotonic()
+        for call in chain(self._batch, self._queue):
+            left = call.since + self._timeout_seconds - now
+            if left > 0:
+                self._expiry = asyncio.get_running_loop().call_later(left, self._expire)
+                return
+            call.settle(durable=False)
 
     def _start(self) -> None:
         # In a context of its own, or everything it logs would carry the request id of whoever came first.
