@@ -39,6 +39,7 @@ from benchmarks.people import People, Person
 from benchmarks.places import Places
 from benchmarks.places import places as opened_places
 from benchmarks.servers import OURS, Side, Started, serving
+from clarity.application.pages import COUNTED_EXACTLY
 from clarity.bootstrap import operator, running
 from clarity.domain.access import Role
 from clarity.domain.ids import RequestId
@@ -175,7 +176,7 @@ async def _pages(side: Side, client: AsyncClient, expected: Sequence[UUID]) -> A
     for first in range(0, min(_PAGES * PAGE, len(expected)), PAGE):
         page = (await client.get(side.kind.path + query)).raise_for_status().json()
         assert [UUID(item["id"]) for item in page[side.kind.items]] == expected[first : first + PAGE]
-        assert side.kind.total(page) == len(expected)
+        assert min(side.kind.total(page), COUNTED_EXACTLY) == min(len(expected), COUNTED_EXACTLY)
         yield query
         query = f"?limit={PAGE}{side.kind.following(page, first + PAGE)}"
 

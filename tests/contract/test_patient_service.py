@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from clarity.application.patients import PatientService, RepeatKey
-from clarity.application.ports import Found, PatientFilter
+from clarity.application.ports import Found, PatientFilter, Work
 from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.dates import PartialDate
@@ -227,6 +228,21 @@ async def test_a_list_holds_whom_the_caller_may_see(practice: Practice, patients
     assert (event.action, set(event.ids)) == (Action.LIST, {ada.id, secret.id})
     page = await patients.list(an_actor(Role.FRONT_DESK), PatientFilter())
     assert (page.count, secret.id in {patient.id for patient in page.items}) == (2, False)
+
+
+async def test_a_list_that_opens_records_to_count_them_is_of_one_instant(
+    practice: Practice, patients: PatientService, anna: Actor, desk: Actor
+) -> None:
+    snapshots = []
+
+    def reading(*, snapshot: bool = False) -> AbstractAsyncContextManager[Work]:
+        snapshots.append(snapshot)
+        return practice.reading(snapshot=snapshot)
+
+    watched = replace(patients, reading=reading)
+    await a_stored(practice, anna, label=Label.RESTRICTED)
+    assert [(await watched.list(actor, PatientFilter())).count for actor in (anna, desk)] == [1, 0]
+    assert snapshots == [True, False]
 
 
 async def test_a_list_comes_in_pages(practice: Practice, patients: PatientService, desk: Actor) -> None:

@@ -20,14 +20,15 @@ from tests.lives import removed
 from tests.practice import Practice
 
 EVERYBODY = scope_of(the_operator(), Action.LIST, at=NOW)
+AT_THE_DESK = scope_of(an_actor(Role.FRONT_DESK), Action.LIST, at=NOW)
 
 
 async def found_by(practice: Practice, kind: IndexKind, text: str, scope: Scope = EVERYBODY) -> list[PatientId]:
     conditions = PatientFilter(terms=(IndexTerm(kind, text),))
     async with practice.reading() as work:
-        found = await work.patients.find_page(scope, conditions, after=None, at_most=10)
-        assert await work.patients.count(scope, conditions) == len(found)
-        return [record.patient for record in found]
+        found = await work.patients.find_counted_page(scope, conditions, after=None, at_most=10)
+        assert (found.count, found.exact) == (len(found.records), True)
+        return [record.patient for record in found.records]
 
 
 async def history_of(practice: Practice, patient: PatientId, **page: int) -> list[Revision]:
@@ -197,18 +198,25 @@ async def test_an_event_of_a_write_names_version_and_changed_fields(practice: Pr
 
 
 async def test_lists_hold_status_and_practitioner_apart(practice: Practice) -> None:
-    anna = await practice.employed(a_practitioner())
+    anna, nobody = await practice.employed(a_practitioner()), await practice.employed(a_practitioner())
     ada = await practice.stored(a_patient(care_team=frozenset({anna.id})))
     bob = await practice.stored(a_patient(discharged=date(2026, 1, 1)))
 
-    async def listed(conditions: PatientFilter) -> list[PatientId]:
+    async def listed(scope: Scope, conditions: PatientFilter) -> list[PatientId]:
         async with practice.reading() as work:
-            found = await work.patients.find_page(EVERYBODY, conditions, after=None, at_most=10)
-            return [record.patient for record in found]
+            found = await work.patients.find_counted_page(scope, conditions, after=None, at_most=10)
+            assert found.count == len(found.records)
+            return [record.patient for record in found.records]
 
-    assert await listed(PatientFilter()) == [ada.id, bob.id]
-    assert await listed(PatientFilter(status=PatientStatus.DISCHARGED)) == [bob.id]
-    assert await listed(PatientFilter(practitioner=anna.id)) == [ada.id]
+    for scope in (EVERYBODY, AT_THE_DESK):
+        assert await listed(scope, PatientFilter()) == [ada.id, bob.id]
+        assert await listed(scope, PatientFilter(status=PatientStatus.DISCHARGED)) == [bob.id]
+        # The question reads the same, and is another.
+        assert await listed(scope, PatientFilter(status=PatientStatus.ACTIVE)) == [ada.id]
+        assert await listed(scope, PatientFilter(practitioner=anna.id)) == [ada.id]
+        assert await listed(scope, PatientFilter(practitioner=nobody.id)) == []
+        assert await listed(scope, PatientFilter(practitioner=anna.id, status=PatientStatus.DISCHARGED)) == []
+        assert await listed(scope, PatientFilter(patients=frozenset({bob.id}))) == [bob.id]
 
 
 async def test_pages_join_without_gap_or_overlap(practice: Practice) -> None:
@@ -220,6 +228,49 @@ async def test_pages_join_without_gap_or_overlap(practice: Practice) -> None:
         ):
             seen += [record.patient for record in page]
     assert seen == stored
+
+
+@pytest.mark.parametrize("scope", [EVERYBODY, AT_THE_DESK], ids=["guarded", "unguarded"])
+async def test_pages_come_with_a_total_that_is_no_more_than_may_be_seen(practice: Practice, scope: Scope) -> None:
+    labels = (Label.NORMAL, Label.RESTRICTED, Label.NORMAL, Label.PART2, Label.NORMAL)
+    stored = [await practice.stored(a_patient(label=label)) for label in labels]
+    await removed(practice.begin, (await practice.stored(a_patient())).id)
+    shown = {Label.NORMAL, Label.RESTRICTED} if scope is EVERYBODY else {Label.NORMAL}
+    seen: list[PatientId] = []
+    for at_most in (2, 1, 9, 9):  # behind the last there is a page without anybody, and the same total
+        async with practice.reading(snapshot=bool(scope.right.guarded)) as work:
+            after = seen[-1] if seen else None
+            page = await work.patients.find_counted_page(scope, PatientFilter(), after=after, at_most=at_most)
+            assert (page.count, page.exact) == (len([one for one in stored if one.label in shown]), True)
+            assert len(page.records) <= at_most
+            seen += [record.patient for record in page.records]
+    assert seen == [one.id for one in stored if one.label in shown]
+
+
+async def test_an_empty_practice_has_a_total_of_none(practice: Practice) -> None:
+    for scope in (EVERYBODY, AT_THE_DESK):
+        async with practice.reading() as work:
+            page = await work.patients.find_counted_page(scope, PatientFilter(), after=None, at_most=5)
+            assert (list(page.records), page.count, page.exact) == ([], 0, True)
+
+
+@pytest.mark.parametrize("scope", [EVERYBODY, AT_THE_DESK], ids=["guarded", "unguarded"])
+@pytest.mark.parametrize("label", [Label.NORMAL, Label.RESTRICTED])
+async def test_a_total_is_exact_up_to_a_bound_and_says_so(
+    practice: Practice, monkeypatch: pytest.MonkeyPatch, scope: Scope, label: Label
+) -> None:
+    for place in ("application.ports.patients", "persistence.patients.repository"):
+        monkeypatch.setattr(f"clarity.{place}.COUNTED_EXACTLY", 3)
+    for _ in range(2):
+        await practice.stored(a_patient())
+    totals = []
+    for _ in range(3):
+        await practice.stored(a_patient(label=label))
+        async with practice.reading(snapshot=bool(scope.right.guarded)) as work:
+            page = await work.patients.find_counted_page(scope, PatientFilter(), after=None, at_most=1)
+            totals.append((page.count, page.exact))
+    unseen = scope is AT_THE_DESK and label is not Label.NORMAL
+    assert totals == ([(2, True)] * 3 if unseen else [(3, True), (3, False), (3, False)])
 
 
 async def test_several_are_fetched_in_the_order_asked_for(practice: Practice) -> None:
@@ -252,10 +303,9 @@ async def test_a_scope_means_the_same_in_python_and_in_sql(practice: Practice) -
     for ada in records:
         for scope in every_scope(anna, ada):
             async with practice.reading() as work:
-                in_sql = [
-                    one.patient for one in await work.patients.find_page(scope, PatientFilter(), after=None, at_most=9)
-                ]
-                assert await work.patients.count(scope, PatientFilter()) == len(in_sql)
+                found = await work.patients.find_counted_page(scope, PatientFilter(), after=None, at_most=9)
+                in_sql = [one.patient for one in found.records]
+                assert await work.patients.count(scope, PatientFilter()) == found.count == len(in_sql)
                 everybody = await work.patients.get_many([*(one.id for one in records), gone.id])
             in_python = [
                 one.patient for one in everybody if one.standing and not scope.refuses(one.patient, one.standing)

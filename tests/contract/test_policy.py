@@ -26,6 +26,8 @@ async def test_lists_totals_and_searches_leave_out_what_the_exact_label_does_not
         page = await work.patients.find_page(scope, everybody, after=None, at_most=2)
         assert [record.patient for record in page] == shown[:2]
         assert await work.patients.count(scope, everybody) == len(shown)
+        counted = await work.patients.find_counted_page(scope, everybody, after=None, at_most=1)
+        assert (counted.count, counted.exact) == (len(shown), True)
         opened = [record.patient async for record, _ in work.patients.unsafe_bulk_open(scope, everybody)]
         assert await work.patients.admissible(scope, [kept_apart.id, *shown]) == set(shown)
     assert sorted(opened) == shown

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown, anybody
-from clarity.application.ports import Answered, Clock, FoundHolds, Held, PatientFilter, Revision
+from clarity.application.ports import Answered, Clock, CountedPage, FoundHolds, Held, PatientFilter, Revision
 from clarity.domain.access import Action, Consent, ConsentRegister, Scope, decide
 from clarity.domain.audit import Attempt
 from clarity.domain.break_glass import BreakGlass
@@ -132,6 +132,12 @@ class MemoryPatientRepository:
         found = self._chosen(scope, conditions)
         page = [one for one in found if after is None or one.patient.id > after][:at_most]
         return [replace(self.tables.sealed(one), resource=scope.resource) for one in page]
+
+    async def find_counted_page(
+        self, scope: Scope, conditions: PatientFilter, *, after: PatientId | None, at_most: int
+    ) -> CountedPage:
+        page = await self.find_page(scope, conditions, after=after, at_most=at_most)
+        return CountedPage.of(page, await self.count(scope, conditions))
 
     async def find_ids(self, scope: Scope, conditions: PatientFilter) -> AsyncIterator[PatientId]:
         for versions in self.tables.patients.values():

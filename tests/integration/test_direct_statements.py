@@ -6,14 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, bindparam, text
+from sqlalchemy import BigInteger, bindparam, literal, select, text
 
+from clarity.application.ports import PatientFilter
 from clarity.application.ports.telemetry import Kind, Shape
+from clarity.domain.access import Action, Role, scope_of
 from clarity.domain.errors import PoolExhausted, TimedOut, Unavailable
 from clarity.persistence.direct import DirectStatement, Lent
 from clarity.persistence.engine import Database, EngineOptions
 from clarity.persistence.errors import translated
+from clarity.security.keyring import Keyring
+from tests.builders import NOW, a_patient, an_actor
 from tests.integration.test_watch import Notes, watched
+from tests.practice import sql_practice
 
 COUNTED = DirectStatement(text("SELECT count(*) + :more FROM patients").bindparams(bindparam("more", type_=BigInteger)))
 FOR_EVER = DirectStatement(text("SELECT pg_sleep(600)"))
@@ -34,6 +39,36 @@ async def test_a_direct_statement_is_told_of_like_any_other(postgresql_options: 
         rows = await asked(database, COUNTED, more=7)
     assert [tuple(row) for row in rows] == [(7,)]
     assert notes.statements == [(Shape("SELECT", ("patients",)), Kind.READ, False)]
+
+
+async def test_nobody_is_answered_by_the_values_that_a_statement_was_built_with() -> None:
+    somebodys = DirectStatement(select(bindparam("whose", 17), literal(1), bindparam("now", callable_=lambda: 5)))
+    assert somebodys.values({"whose": 4}) == [4, 1, 5]
+    with pytest.raises(KeyError):
+        somebodys.values({})
+
+
+async def test_a_page_with_its_total_is_one_statement_with_one_plan(
+    postgresql_options: EngineOptions, keyring: Keyring
+) -> None:
+    notes = Notes()
+    plans = DirectStatement(
+        text("SELECT generic_plans > custom_plans FROM pg_prepared_statements WHERE statement ~ 'LIMIT [3]'")
+    )
+    scope = scope_of(an_actor(Role.FRONT_DESK), Action.LIST, at=NOW)
+    async with (
+        watched(replace(postgresql_options, pool_size=1, max_overflow=0), notes) as database,
+        sql_practice(database, keyring) as practice,
+    ):
+        stored = [(await practice.stored(a_patient())).id for _ in range(4)]
+        notes.statements.clear()
+        for after in (None, stored[1]):
+            for _ in range(12):
+                async with practice.reading() as work:
+                    page = await work.patients.find_counted_page(scope, PatientFilter(), after=after, at_most=3)
+                    assert (len(page.records), page.count) == (3 if after is None else 2, 4)
+        assert len(notes.statements) == 24
+        assert [tuple(row) for row in await asked(database, plans)] == [(True,), (True,)]
 
 
 async def test_within_a_transaction_the_driver_is_not_asked(postgresql_options: EngineOptions) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import fields
+from datetime import timedelta
 from itertools import product
 from uuid import UUID
 
@@ -14,11 +15,12 @@ from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.records import TOMBSTONE, Label, Resource
 from clarity.persistence.all_tables import TABLES
 from clarity.persistence.break_glass.tables import BreakGlassRow
+from clarity.persistence.direct import DirectStatement, Lent
 from clarity.persistence.engine import Database
 from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.records import SealedTable
-from clarity.persistence.scopes import in_scope
+from clarity.persistence.scopes import form_of, in_scope, values_of
 from clarity.persistence.tables import SealedColumns
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id
@@ -74,6 +76,32 @@ async def test_a_scope_reaches_the_same_rows_in_sql_as_in_python(
             in_sql = list(await session.scalars(chosen)) if worth_asking(actor, action) else []
             in_python = [record.patient for record in records if decide(scope, record).allowed]
             assert in_sql == in_python, (actor.role, action)
+
+
+async def test_a_condition_that_was_built_for_one_actor_is_that_of_another_by_their_values(
+    postgresql: Database, keyring: Keyring
+) -> None:
+    async with sql_practice(postgresql, keyring) as practice:
+        ties = []
+        for _ in range(2):
+            account, anna = new_id(), await practice.employed(a_practitioner())
+            mine, broken = [
+                (await practice.stored(a_patient(care_team=team))).id for team in (frozenset({anna.id}), frozenset())
+            ]
+            await broke_glass(postgresql, account, broken, until=NOW + timedelta(minutes=1))
+            ties.append((account, anna.id, mine))
+        built: dict[object, DirectStatement] = {}
+        async with postgresql.reading() as session:
+            lent = Lent.to(session)
+            assert lent is not None
+            for at, (account, anna_id, mine) in product((NOW, NOW + timedelta(hours=1)), ties):
+                for actor, action in product(everybody(account, anna_id, mine), (Action.LIST, Action.VIEW_TOMBSTONE)):
+                    scope = scope_of(actor, action, at=at)
+                    chosen = select(PatientRow.id).where(in_scope(scope, PatientRow, PatientRow.id))
+                    statement = built.setdefault(form_of(scope), DirectStatement(chosen))
+                    found = {row[0] for row in await lent.rows(statement, **values_of(scope))}
+                    assert found == set(await session.scalars(chosen)), (actor.role, action)
+        assert len(built) > len(ties)
 
 
 async def test_the_author_of_a_record_is_who_made_it(practice: Practice, database: Database) -> None:

@@ -172,7 +172,7 @@ class TotalOut(Wire):
 
     count: int
     exact: bool
-    """Whether `count` is exact; otherwise there are more. Of searches, totals are exact up to 1,000 at least."""
+    """Whether `count` is exact; otherwise there are more. Of patients, totals are exact up to 1,000."""
 
 
 class PageOut(Wire, Generic[Item]):

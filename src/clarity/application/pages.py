@@ -6,6 +6,9 @@ from typing import Generic, TypeVar
 from clarity.domain.errors import Invalid
 
 MAX_PAGE = 100
+COUNTED_EXACTLY = 1_000
+"""Up to here a total of patients is exact; whoever finds more people than that looks for somebody else."""
+
 Item = TypeVar("Item")
 
 

@@ -173,15 +173,14 @@ class PatientService:
         context = b"list" + actor.id.bytes + _spelt(conditions)
         after = PatientId(UUID(bytes=self.cursors.open(cursor, context))) if cursor else None
         size = page_size(at_most)
-        async with self.reading(snapshot=True) as work:
-            attempt = self._attempt(work, actor, Action.LIST)
-            scope = scope_of(actor, Action.LIST, at=attempt.at)
-            sealed = await work.patients.find_page(scope, conditions, after=after, at_most=size + 1)
-            count = await work.patients.count(scope, conditions)
-            items = await self._open_each(work, admit_each(attempt, sealed[:size]))
-        more = len(sealed) > size
-        next_cursor = self.cursors.seal(sealed[size - 1].id.bytes, context) if more else ""
-        return Page(items=items, next_cursor=next_cursor, count=count)
+        scope = scope_of(actor, Action.LIST, at=self.now())
+        async with self.reading(snapshot=bool(scope.right.guarded)) as work:
+            attempt = self._attempt(work, actor, Action.LIST, at=scope.at)
+            found = await work.patients.find_counted_page(scope, conditions, after=after, at_most=size + 1)
+            items = await self._open_each(work, admit_each(attempt, found.records[:size]))
+        more = len(found.records) > size
+        next_cursor = self.cursors.seal(found.records[size - 1].id.bytes, context) if more else ""
+        return Page(items=items, next_cursor=next_cursor, count=found.count, exact=found.exact)
 
     @retrying
     async def search(self, actor: Actor, query: PatientQuery, *, cursor: str = "", at_most: int = 50) -> Page[Patient]:
@@ -230,9 +229,11 @@ class PatientService:
     ) -> tuple[Admitted, Patient]:
         return await open_at_version(work, actor, action, patient_id, version, at=self.now())
 
-    def _attempt(self, work: Work, actor: Actor, action: Action, *, asked: bytes = b"") -> Attempt:
+    def _attempt(
+        self, work: Work, actor: Actor, action: Action, *, at: datetime | None = None, asked: bytes = b""
+    ) -> Attempt:
         """Note the attempt at a list, or at what was asked. A role without any right gets nobody, as if none were."""
-        attempt = work.note(Attempt(actor=actor, action=action, at=self.now()))
+        attempt = work.note(Attempt(actor=actor, action=action, at=at or self.now()))
         if asked:
             attempt.query_mac = work.query_mac(asked)
         if not right_to(actor, action).exists:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, exists, insert, select, text, update
+from sqlalchemy import BindParameter, ColumnElement, ForeignKey, Index, exists, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,7 +35,7 @@ def care_team_of(patient: Any) -> Any:
     )
 
 
-def cares_for(practitioner: PractitionerId, patient: Any) -> ColumnElement[bool]:
+def cares_for(practitioner: BindParameter[UUID], patient: Any) -> ColumnElement[bool]:
     """Return the condition that `practitioner` is on the care team of the patient in column `patient` now."""
     return exists().where(
         CareTeamRow.practitioner_id == practitioner,

@@ -1,19 +1,26 @@
 """The scopes of the policy as SQL. `Scope.refuses` answers for one record what this answers for a table."""
 
+from collections.abc import Hashable
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, false, literal_column, or_, true
 
 from clarity.domain.access import Relation, Right, Scope
+from clarity.domain.dates import CLOCKS_DIFFER
 from clarity.domain.records import TOMBSTONE
 from clarity.persistence.break_glass.tables import broke_glass_for
 from clarity.persistence.care_team import cares_for
+from clarity.persistence.types import Instant, Uuid16
+
+# Not a parameter: where few records are gone, PostgreSQL guesses so badly for one that it would plan each time anew.
+_GONE: ColumnElement[str] = literal_column(f"'{TOMBSTONE}'")
 
 
 def in_scope(scope: Scope, rows: Any, patient: Any) -> ColumnElement[bool]:
     """Return the condition under which `scope` covers a row of the sealed table `rows`, as far as is known unopened.
 
-    `patient` is the column that names whose record it is.
+    `patient` is the column that names whose record it is. What tells one actor from another stands in parameters that
+    have names: scopes of one `form_of` have one condition, and differ in what `values_of` says.
     """
     right = scope.right
     reached = [
@@ -23,27 +30,50 @@ def in_scope(scope: Scope, rows: Any, patient: Any) -> ColumnElement[bool]:
     return and_(_stands(scope, rows), or_(false(), *reached))
 
 
+def form_of(scope: Scope) -> Hashable:
+    """Return all of `scope` that tells how the condition reads."""
+    right, actor = scope.right, scope.actor
+    tied = actor.practitioner is not None, actor.patient is not None
+    return right.unguarded, right.guarded, scope.reaches_tombstones, scope.reaches_the_rest, tied
+
+
+def values_of(scope: Scope) -> dict[str, Any]:
+    """Return the values of the condition's parameters."""
+    actor = scope.actor
+    return {
+        "actor": actor.id,
+        "actors_practitioner": actor.practitioner,
+        "actors_patient": actor.patient,
+        "at": scope.at,
+        "soon_after": scope.at + CLOCKS_DIFFER,
+    }
+
+
 def _stands(scope: Scope, rows: Any) -> ColumnElement[bool]:
     """Return the condition that a row was taken away or was not, as `scope` asks."""
     if not scope.reaches_tombstones:
-        stands: ColumnElement[bool] = rows.status != TOMBSTONE
+        stands: ColumnElement[bool] = rows.status != _GONE
         return stands
-    gone: ColumnElement[bool] = rows.status == TOMBSTONE
+    gone: ColumnElement[bool] = rows.status == _GONE
     return true() if scope.reaches_the_rest else gone
 
 
 def _related(scope: Scope, relation: Relation, rows: Any, patient: Any) -> ColumnElement[bool]:
     """Return the condition that the actor of `scope` has `relation` to a row."""
-    actor = scope.actor
+    actor, values = scope.actor, values_of(scope)
+
+    def value(name: str, kind: Any = Uuid16) -> BindParameter[Any]:
+        return bindparam(name, values[name], kind)
+
     if relation is Relation.ANYBODY:
         return true()
     if relation is Relation.CARE_TEAM:
-        return false() if actor.practitioner is None else cares_for(actor.practitioner, patient)
+        return false() if actor.practitioner is None else cares_for(value("actors_practitioner"), patient)
     if relation is Relation.SELF:
-        return false() if actor.patient is None else patient == actor.patient
+        return false() if actor.patient is None else patient == value("actors_patient")
     if relation is Relation.EMERGENCY:
-        return broke_glass_for(actor.id, patient, scope.at)
-    author: ColumnElement[bool] = rows.created_by == actor.id
+        return broke_glass_for(value("actor"), patient, value("at", Instant), value("soon_after", Instant))
+    author: ColumnElement[bool] = rows.created_by == value("actor")
     return author if rows.authored else false()
 
 

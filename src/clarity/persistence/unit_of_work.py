@@ -31,6 +31,7 @@ from clarity.persistence.keys import DataKeys
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.links import SqlLinkRepository
 from clarity.persistence.outbox import SqlOutbox
+from clarity.persistence.patients.lists import PatientLists
 from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.repository import SqlPatientRepository
 from clarity.persistence.patients.tables import PatientIdentifierRow
@@ -102,22 +103,26 @@ class Tools:
     disclosures: DisclosureTable
     duplicates: DuplicateTable
     patient_identifiers: IdentifierTable
+    patient_lists: PatientLists
     practitioner_identifiers: IdentifierTable
 
     @classmethod
     def of(cls, keys: DataKeys, index: BlindIndexing, new_id: NewId, trail: TrailTools, now: Clock) -> "Tools":
         """Build the mappers and identifier tables once."""
+        patients = PatientTable(keys, now)
+        identifiers = IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id)
         return cls(
             keys=keys,
             index=index,
             new_id=new_id,
             trail=trail,
-            patients=PatientTable(keys, now),
+            patients=patients,
             break_glass=BreakGlassTable(keys, now),
             consents=ConsentTable(keys),
             disclosures=DisclosureTable(keys),
             duplicates=DuplicateTable(keys),
-            patient_identifiers=IdentifierTable(PatientIdentifierRow, "patient_id", index, new_id),
+            patient_identifiers=identifiers,
+            patient_lists=PatientLists(patients, identifiers),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
         )
 
@@ -138,7 +143,9 @@ class SqlWork:
         """The patient records."""
         tools = self._tools
         watch = DuplicateWatch(self.session, tools.duplicates, tools.patient_identifiers, self.ledger, tools.new_id)
-        return SqlPatientRepository(self.session, tools.patients, tools.patient_identifiers, self.ledger, watch)
+        return SqlPatientRepository(
+            self.session, tools.patients, tools.patient_identifiers, tools.patient_lists, self.ledger, watch
+        )
 
     @cached_property
     def duplicates(self) -> SqlDuplicateRepository:

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import numpy as np
 
-from clarity.application.ports.search import COUNTED_EXACTLY, FoundAlike
+from clarity.application.pages import COUNTED_EXACTLY
+from clarity.application.ports.search import FoundAlike
 from clarity.domain.ids import PatientId
 from clarity.domain.patients import PatientSort
 from clarity.search.columns import Columns, Rows

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from clarity.application.pages import COUNTED_EXACTLY
 from clarity.application.ports.search import (
-    COUNTED_EXACTLY,
     Absence,
     Found,
     FoundAlike,

@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from clarity.application.pages import Page
+from clarity.application.pages import COUNTED_EXACTLY, Page
 from clarity.application.patients import PatientService
-from clarity.application.ports.search import COUNTED_EXACTLY
 from clarity.cli.endings import Status
 from clarity.domain.access import Action, Role
 from clarity.domain.audit import Outcome

@@ -10,7 +10,8 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clarity.application.ports.search import COUNTED_EXACTLY, FoundAlike, Reach
+from clarity.application.pages import COUNTED_EXACTLY
+from clarity.application.ports.search import FoundAlike, Reach
 from clarity.domain.dates import PartialDate
 from clarity.domain.ids import PatientId
 from clarity.domain.likeness import SimilarQuery

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clarity.application.pages import COUNTED_EXACTLY
 from clarity.application.ports.search import (
-    COUNTED_EXACTLY,
     Absence,
     Found,
     IndexChange,

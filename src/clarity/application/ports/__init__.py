@@ -10,7 +10,7 @@ from clarity.application.ports.disclosures import AccountingPress, DisclosureRep
 from clarity.application.ports.duplicates import DuplicateRepository
 from clarity.application.ports.links import LinkRepository, LinkTokens
 from clarity.application.ports.outbox import Letter, Outbox, Postman
-from clarity.application.ports.patients import FoundHolds, Held, PatientFilter, PatientRepository, Revision
+from clarity.application.ports.patients import CountedPage, FoundHolds, Held, PatientFilter, PatientRepository, Revision
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.research import Pseudonyms
 from clarity.application.ports.search import Found, FoundAlike, PatientSearch
@@ -30,6 +30,7 @@ __all__ = [
     "BreakGlassRepository",
     "Clock",
     "ConsentRepository",
+    "CountedPage",
     "CredentialRepository",
     "Cursors",
     "DisclosureRepository",

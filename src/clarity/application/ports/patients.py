@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from clarity.application.admission import Admitted, anybody
+from clarity.application.pages import COUNTED_EXACTLY
 from clarity.domain.access import Action, Scope
 from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
@@ -43,6 +44,20 @@ class FoundHolds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CountedPage:
+    """Some records of a list, and how many it has in all; a count that is not `exact` is a least one."""
+
+    records: Sequence[Sealed]
+    count: int
+    exact: bool
+
+    @classmethod
+    def of(cls, records: Sequence[Sealed], count: int) -> "CountedPage":
+        """Say of a count how far it goes."""
+        return cls(records=records, count=min(count, COUNTED_EXACTLY), exact=count <= COUNTED_EXACTLY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatientFilter:
     """The conditions on a patient that stand outside the seal; `None` and empty allow everybody."""
 
@@ -71,6 +86,15 @@ class PatientRepository(Protocol):
         self, scope: Scope, conditions: PatientFilter, *, after: PatientId | None, at_most: int
     ) -> list[Sealed]:
         """Return at most `at_most` records in `scope` in order of their ids, those behind `after`."""
+        ...
+
+    async def find_counted_page(
+        self, scope: Scope, conditions: PatientFilter, *, after: PatientId | None, at_most: int
+    ) -> CountedPage:
+        """Return what `find_page` does, and how many there are in all, which is exact up to `COUNTED_EXACTLY`.
+
+        Page and count are of one instant by themselves where `scope` covers no guarded record; others need a snapshot.
+        """
         ...
 
     def find_ids(self, scope: Scope, conditions: PatientFilter) -> AsyncIterator[PatientId]:

@@ -14,9 +14,6 @@ from clarity.domain.patients import Patient, PatientQuery, PatientStatus
 from clarity.domain.people import BirthSex, Gender
 from clarity.domain.records import Label
 
-COUNTED_EXACTLY = 1_000
-"""Up to here a total is exact; whoever finds more people than that looks for somebody else."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, bindparam, exists, select
+from sqlalchemy import BindParameter, CheckConstraint, ColumnElement, ForeignKey, Index, bindparam, exists, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.application.ports import Clock
@@ -49,12 +49,17 @@ def emergencies_of(patient: Any, now: Clock) -> Any:
     )
 
 
-def broke_glass_for(account: UUID, patient: Any, at: datetime) -> ColumnElement[bool]:
-    """Return the condition that `account` broke the glass for the patient in column `patient`, and may at `at`."""
+def broke_glass_for(
+    account: BindParameter[UUID], patient: Any, at: BindParameter[datetime], soon: BindParameter[datetime]
+) -> ColumnElement[bool]:
+    """Return the condition that `account` broke the glass for the patient in column `patient`, and may at `at`.
+
+    `soon` is as much later as clocks may differ.
+    """
     return exists().where(
         BreakGlassRow.created_by == account,
         BreakGlassRow.patient_id == patient,
         BreakGlassRow.closed_at.is_(None),
         BreakGlassRow.expires_at > at,
-        BreakGlassRow.created_at <= at + CLOCKS_DIFFER,
+        BreakGlassRow.created_at <= soon,
     )

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted, Shown, anybody
-from clarity.application.ports import FoundHolds, Held, PatientFilter, Revision
+from clarity.application.pages import COUNTED_EXACTLY
+from clarity.application.ports import CountedPage, FoundHolds, Held, PatientFilter, Revision
 from clarity.domain.access import Action, Reason, Scope, decide
 from clarity.domain.duplicates import Moved, moving, require_merged, watched
 from clarity.domain.errors import CannotOpen, Conflict, StaleWrite, UnauditedAccess
@@ -19,16 +20,16 @@ from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import LegalHold, Patient, PatientCard, Removal
 from clarity.domain.records import Label, Resource, Sealed
 from clarity.domain.retention import Kept, Retention
-from clarity.persistence.care_team import cares_for, change_care_team, past_care_teams
+from clarity.persistence.care_team import change_care_team, past_care_teams
 from clarity.persistence.duplicates.watch import DuplicateWatch
 from clarity.persistence.identifiers import IdentifierTable
 from clarity.persistence.keys import key_columns
 from clarity.persistence.ledger import Ledger
+from clarity.persistence.patients.lists import Asked, PatientLists
 from clarity.persistence.patients.mapping import PatientTable, written
 from clarity.persistence.patients.newcomers import write_newcomer
 from clarity.persistence.patients.tables import PatientRow
 from clarity.persistence.records import as_stored
-from clarity.persistence.scopes import in_scope
 from clarity.persistence.sealing import SealedRecord
 
 _ROWS_AT_A_TIME = 500
@@ -53,6 +54,7 @@ class SqlPatientRepository:
     session: AsyncSession
     table: PatientTable
     identifiers: IdentifierTable
+    lists: PatientLists
     ledger: Ledger
     watch: DuplicateWatch
     _opened: dict[PatientId, _Opened] = field(default_factory=dict, init=False)
@@ -75,46 +77,63 @@ class SqlPatientRepository:
     ) -> list[Sealed]:
         """Return at most `at_most` records in `scope` in order of their ids, those behind `after`."""
         page: list[Sealed] = []
-        chosen = self._chosen(self.table.fetched, scope, conditions)
+        chosen = self.lists.chosen(self.table.fetched, scope, conditions)
         async for record in self._in_order(chosen, after=after, at_a_time=at_most):
             if self._may_be_shown(scope, record):
-                page.append(replace(record, resource=scope.resource))
+                page.append(self._as_asked(scope, record))
                 if len(page) == at_most:
                     break
         return page
 
     async def find_ids(self, scope: Scope, conditions: PatientFilter) -> AsyncIterator[PatientId]:
         """Return the id of every record in `scope`, as far as that is known unopened."""
-        result = await self.session.stream_scalars(self._chosen(select(PatientRow.id), scope, conditions))
+        result = await self.session.stream_scalars(self.lists.chosen(select(PatientRow.id), scope, conditions))
         async for ids in result.partitions(_ROWS_AT_A_TIME):
             for one in ids:
                 yield PatientId(one)
 
     async def ids_in(self, scope: Scope, conditions: PatientFilter) -> frozenset[PatientId]:
         """Return the id of every record in `scope` in one statement, as far as that is known unopened."""
-        result = await self.session.execute(self._chosen(select(PatientRow.id), scope, conditions))
+        result = await self.session.execute(self.lists.chosen(select(PatientRow.id), scope, conditions))
         found: set[PatientId] = set()
         for some in result.scalars().partitions(_ROWS_AT_A_TIME):
             found.update(map(PatientId, some))
             await asyncio.sleep(0)  # whoever cares for thousands keeps nobody else waiting
         return frozenset(found)
 
+    async def find_counted_page(
+        self, scope: Scope, conditions: PatientFilter, *, after: PatientId | None, at_most: int
+    ) -> CountedPage:
+        """Return what `find_page` does, with how many there are in all."""
+        if scope.right.guarded:
+            page = await self.find_page(scope, conditions, after=after, at_most=at_most)
+            return CountedPage.of(page, await self._count(scope, conditions, enough=COUNTED_EXACTLY + 1))
+        asked = Asked(scope, conditions, after, at_most)
+        rows, count = await self.lists.page(self.session, asked, COUNTED_EXACTLY + 1)
+        return CountedPage.of([self._as_asked(scope, self.table.record_of(row)) for row in rows], count)
+
     async def count(self, scope: Scope, conditions: PatientFilter) -> int:
-        """Return how many records in `scope` meet `conditions`; those that are guarded are opened to tell."""
-        counted = self._chosen(select(func.count()).select_from(PatientRow), scope, conditions)
-        count = int((await self.session.execute(counted.where(PatientRow.guarded.is_(False)))).scalar_one())
-        if not scope.right.guarded:
+        """Return how many records in `scope` meet `conditions`."""
+        return await self._count(scope, conditions)
+
+    async def _count(self, scope: Scope, conditions: PatientFilter, *, enough: int | None = None) -> int:
+        """Return how many there are, those that are guarded opened to tell, or stop where there are `enough`."""
+        counted = self.lists.counted(scope, conditions, enough)
+        count: int = (await self.session.execute(counted)).scalar_one()
+        if not scope.right.guarded or count == enough:
             return count
-        guarded = self._chosen(self.table.fetched, scope, conditions).where(PatientRow.guarded.is_(True))
+        guarded = self.lists.chosen(self.table.fetched, scope, conditions).where(PatientRow.guarded.is_(True))
         async for record in self._in_order(guarded, after=None, at_a_time=_ROWS_AT_A_TIME):
             count += self._may_be_shown(scope, record)
+            if count == enough:
+                break
         return count
 
     async def unsafe_bulk_open(
         self, scope: Scope, conditions: PatientFilter
     ) -> AsyncIterator[tuple[Sealed, PatientCard | None]]:
         """Open every record in `scope` that meets `conditions`, for comparison inside the search alone."""
-        result = await self.session.stream(self._chosen(self.table.fetched, scope, conditions))
+        result = await self.session.stream(self.lists.chosen(self.table.fetched, scope, conditions))
         async for rows in result.partitions(_ROWS_AT_A_TIME):
             for row in rows:
                 record = self.table.record_of(row)
@@ -131,7 +150,7 @@ class SqlPatientRepository:
         asked = sorted(patients)
         for start in range(0, len(asked), _ROWS_AT_A_TIME):
             some = PatientFilter(patients=frozenset(asked[start : start + _ROWS_AT_A_TIME]))
-            rows = await self.session.execute(self._chosen(self.table.fetched, scope, some))
+            rows = await self.session.execute(self.lists.chosen(self.table.fetched, scope, some))
             for records in rows.partitions(_OPENED_IN_A_STEP):
                 judged = map(self.table.record_of, records)
                 found |= {record.patient for record in judged if self._covers(scope, record)}
@@ -238,7 +257,7 @@ class SqlPatientRepository:
         """Return at most `at_most` legal holds in order of their records' ids, and how many there are in all."""
         found: list[Held] = []
         count = behind = 0
-        chosen = self._chosen(self.table.fetched, scope, PatientFilter())
+        chosen = self.lists.chosen(self.table.fetched, scope, PatientFilter())
         async for record in self._in_order(chosen, after=None, at_a_time=_ROWS_AT_A_TIME):
             hold = self._hold_on(scope, record)
             if hold is None:
@@ -337,17 +356,9 @@ class SqlPatientRepository:
                 return
             after, at_a_time = rows[-1].id, max(at_a_time, _ROWS_AT_A_TIME)
 
-    def _chosen(self, statement: Any, scope: Scope, conditions: PatientFilter) -> Any:
-        statement = statement.where(in_scope(scope, PatientRow, PatientRow.id))
-        if conditions.status is not None:
-            statement = statement.where(PatientRow.status == conditions.status.value)
-        if conditions.practitioner is not None:
-            statement = statement.where(cares_for(conditions.practitioner, PatientRow.id))
-        if conditions.patients is not None:
-            statement = statement.where(PatientRow.id.in_(conditions.patients))
-        for term in conditions.terms:
-            statement = statement.where(PatientRow.id.in_(self.identifiers.owners_of(term)))
-        return statement
+    def _as_asked(self, scope: Scope, record: SealedRecord) -> SealedRecord:
+        """Return a record as of the kind that `scope` is of: somebody's identifiable one, or not."""
+        return record if record.resource is scope.resource else replace(record, resource=scope.resource)
 
     def _opened_at(self, patient: Patient) -> _Opened:
         """Return what was opened of `patient`; raises `StaleWrite` if that was another version."""
