@@ -2,15 +2,18 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from clarity.domain.errors import Unavailable
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
+
+_Waiting: TypeAlias = tuple[Key, asyncio.Future[Answer | None]]
 
 AT_ONCE = 2
 """How many statements are under way together: while one is answered, what the one before brought is worked on."""
@@ -38,27 +41,37 @@ class Gathering(Generic[Key, Answer]):
         """Let `ask` return the answers to some different keys; those that it leaves out have none."""
         self._ask = ask
         self._long_seconds = long_seconds
-        self._waiting: deque[tuple[Key, asyncio.Future[Answer | None]]] = deque()
+        self._waiting: deque[_Waiting[Key, Answer]] = deque()
         self._asking: dict[asyncio.Task[None], float | None] = {}
         """What is under way, and since when; `None` of what begins in the next step, with all who wait then."""
         self._look: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def __call__(self, key: Key) -> Answer | None:
         """Return the answer to `key`, or `None` if it has none; raises what asking raised."""
-        answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((key, answer))
+        if self._closed:
+            raise Unavailable
+        waiting: _Waiting[Key, Answer] = (key, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
         self._see_to_it()
-        return await answer
+        try:
+            return await waiting[1]
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # a statement asks for it already
+                self._waiting.remove(waiting)
+            raise
 
     async def aclose(self) -> None:
-        """Leave nothing running, and nobody waiting."""
+        """Leave nothing running, and nobody waiting. Whoever asks later is told that it is closed by `Unavailable`."""
+        self._closed = True
         for task in self._asking:
             task.cancel()
         if self._asking:
             await asyncio.wait(self._asking)
         if self._look is not None:
             self._look.cancel()
-        self._answer(self._take(len(self._waiting)), Unavailable())
+        self._answer(self._waiting, Unavailable())
+        self._waiting.clear()
 
     def _see_to_it(self) -> None:
         """Begin a statement for those who wait, unless those under way will soon have ended; then look again."""
@@ -80,9 +93,10 @@ class Gathering(Generic[Key, Answer]):
     async def _ask_on(self) -> None:
         task: Any = asyncio.current_task()
         try:
-            while self._waiting:
+            while some := self._take():
                 self._asking[task] = monotonic()
-                some = self._take(min(len(self._waiting), MOST_KEYS))
+                if self._waiting:  # more than one statement asks for
+                    self._see_to_it()
                 outcome: Mapping[Key, Answer] | Exception = Unavailable()  # of a cancellation, the driver's or ours
                 try:
                     outcome = await self._ask(list(dict.fromkeys(key for key, _ in some)))
@@ -97,12 +111,16 @@ class Gathering(Generic[Key, Answer]):
             # In the very step in which nobody was seen to wait: who comes in the next must start another.
             del self._asking[task]
 
-    def _take(self, count: int) -> list[tuple[Key, asyncio.Future[Answer | None]]]:
-        return [self._waiting.popleft() for _ in range(count)]
+    def _take(self) -> list[_Waiting[Key, Answer]]:
+        """Take as many as one statement asks for out of the queue; not for whoever is about to leave it."""
+        some: list[_Waiting[Key, Answer]] = []
+        while self._waiting and len(some) < MOST_KEYS:
+            waiting = self._waiting.popleft()
+            if not waiting[1].done():
+                some.append(waiting)
+        return some
 
-    def _answer(
-        self, some: Sequence[tuple[Key, asyncio.Future[Answer | None]]], outcome: Mapping[Key, Answer] | Exception
-    ) -> None:
+    def _answer(self, some: Iterable[_Waiting[Key, Answer]], outcome: Mapping[Key, Answer] | Exception) -> None:
         for key, answer in some:
             if answer.done():
                 continue  # whoever waited for it is gone

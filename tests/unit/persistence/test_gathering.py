@@ -151,3 +151,45 @@ async def test_who_asks_again_in_the_step_in_which_all_statements_ended_is_answe
     store.let_go.set()
     async with asyncio.timeout(2):
         await asyncio.gather(*asking)
+
+
+async def test_who_is_behind_a_full_statement_that_hangs_is_asked_for_by_another() -> None:
+    store = Store()
+    store.let_go.clear()
+    gathering = Gathering(store.ask, long_seconds=0.01)
+    waiting = [asyncio.create_task(gathering(key)) for key in range(3 * MOST_KEYS + 1)]
+    async with asyncio.timeout(5):
+        while len(store.asked) < 4:
+            await asyncio.sleep(0.005)
+    assert sorted(key for some in store.asked for key in some) == list(range(3 * MOST_KEYS + 1))
+    store.let_go.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_nothing_is_asked_for_whoever_is_gone() -> None:
+    store = Store()
+    store.let_go.clear()
+    gathering = Gathering(store.ask, long_seconds=60)
+    asking = []
+    for key in range(AT_ONCE):
+        asking.append(asyncio.create_task(gathering(key)))
+        await settled()
+    gone = [asyncio.create_task(gathering(key)) for key in range(100, 300)]
+    await settled()
+    for task in gone:
+        task.cancel()
+    asking.append(asyncio.create_task(gathering(AT_ONCE)))
+    await settled()
+    store.let_go.set()
+    await asyncio.gather(*asking)
+    assert store.asked == [[key] for key in range(AT_ONCE + 1)]
+
+
+async def test_who_asks_what_is_closed_is_told() -> None:
+    gathering = Gathering(Store().ask)
+    asking = asyncio.create_task(gathering(1))
+    await asyncio.sleep(0)
+    await gathering.aclose()
+    for answer in (asking, gathering(1)):
+        with pytest.raises(Unavailable):
+            await answer
