@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient, Response
-from sqlalchemy import Connection, QueuePool, event, func, select, text
+from sqlalchemy import QueuePool, func, select, text
 
 from clarity.bootstrap import opened_trail, units_of_work
 from clarity.domain.access import Action, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.records import Resource
-from clarity.persistence import engine
+from clarity.persistence import direct, engine
+from clarity.persistence.direct import DirectStatement
 from clarity.persistence.engine import Database, EngineOptions
 from clarity.persistence.idempotency import IdempotencyKeyRow
 from clarity.persistence.patients.tables import PatientRow
@@ -98,17 +99,18 @@ async def test_a_connection_lost_in_a_commit_is_told_and_the_key_finds_out(
 
 
 async def test_a_connection_lost_before_a_commit_leaves_nothing_and_may_be_tried_again(
-    postgresql_options: EngineOptions, keyring: Keyring
+    postgresql_options: EngineOptions, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with practised(postgresql_options, keyring) as at:
-        engine_used = at.database.writing.kw["bind"].sync_engine
+        run = vars(direct)["_within"]
 
-        def reset(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-            if statement.startswith("INSERT INTO patients "):
-                event.remove(engine_used, "before_cursor_execute", reset)
+        def reset(session: Any, statement: DirectStatement, values: list[Any]) -> Any:
+            if "INSERT INTO patients " in statement.text:
+                monkeypatch.undo()
                 at.proxy.reset()
+            return run(session, statement, values)
 
-        event.listen(engine_used, "before_cursor_execute", reset)
+        monkeypatch.setattr(direct, "_within", reset)
         lost = await at.register()
         assert (lost.status_code, code(lost)) == (503, "unavailable")
         assert await at.count() == await at.count(IdempotencyKeyRow) == 0
@@ -181,27 +183,27 @@ async def test_a_trail_that_cannot_be_reached_discloses_nothing_and_recovers(
 
 
 async def test_a_deadlock_and_a_statement_that_a_migration_invalidated_are_tried_again(
-    postgresql_options: EngineOptions, keyring: Keyring
+    postgresql_options: EngineOptions, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with practised(postgresql_options, keyring) as at:
         made = (await at.register()).json()["id"]
-        engine_used = at.database.writing.kw["bind"].sync_engine
+        run = vars(direct)["_within"]
         seen: list[str] = []
 
-        def lose(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-            if statement.startswith("UPDATE patients ") and len(seen) < 3:
+        def lose(session: Any, statement: DirectStatement, values: list[Any]) -> Any:
+            if "UPDATE patients " in statement.text and len(seen) < 3:
                 state = ("40P01", "40001", "0A000")[len(seen)]
                 seen.append(state)
-                raising = f"DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '{state}'; END $$"
-                connection.execute(text(raising))
+                raising = DirectStatement(text(f"DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '{state}'; END $$"))
+                return run(session, raising, [])
+            return run(session, statement, values)
 
-        event.listen(engine_used, "before_cursor_execute", lose)
+        monkeypatch.setattr(direct, "_within", lose)
         changed = await at.desk.patch(
             f"/patients/{made}",
             json={"gender": "other"},
             headers={"If-Match": '"1"', "Content-Type": "application/merge-patch+json"},
         )
-        event.remove(engine_used, "before_cursor_execute", lose)
         assert (changed.status_code, changed.headers["ETag"]) == (200, '"2"')
         assert seen == ["40P01", "40001", "0A000"]
         ends = await at.ends(Action.CHANGE)
