@@ -388,7 +388,7 @@ REMOVALS = (
         "persistence/patients/lists.py",
         "return form_of(self.scope), given, self.at_most",
         "return form_of(self.scope), self.at_most",
-        "contract/test_patients.py::test_lists_hold_status_and_practitioner_apart",
+        "integration/test_direct_statements.py::test_a_list_is_not_answered_by_the_statement_of_one_that_reads_otherwise",
     ),
     Removal(
         "A search compares what the exact label leaves",

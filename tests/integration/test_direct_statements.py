@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from clarity.application.ports import PatientFilter
 from clarity.application.ports.telemetry import Kind, Shape
 from clarity.domain.access import Action, Role, scope_of
 from clarity.domain.errors import PoolExhausted, TimedOut, Unavailable
+from clarity.domain.patients import PatientStatus
 from clarity.persistence.direct import DirectStatement, Lent
 from clarity.persistence.engine import Database, EngineOptions
 from clarity.persistence.errors import translated
 from clarity.security.keyring import Keyring
-from tests.builders import NOW, a_patient, an_actor
+from tests.builders import NOW, a_patient, a_practitioner, an_actor
 from tests.integration.test_watch import Notes, watched
 from tests.practice import sql_practice
 
@@ -69,6 +71,27 @@ async def test_a_page_with_its_total_is_one_statement_with_one_plan(
                     assert (len(page.records), page.count) == (3 if after is None else 2, 4)
         assert len(notes.statements) == 24
         assert [tuple(row) for row in await asked(database, plans)] == [(True,), (True,)]
+
+
+async def test_a_list_is_not_answered_by_the_statement_of_one_that_reads_otherwise(
+    postgresql: Database, keyring: Keyring
+) -> None:
+    scope = scope_of(an_actor(Role.FRONT_DESK), Action.LIST, at=NOW)
+    async with sql_practice(postgresql, keyring) as practice:
+        anna = await practice.employed(a_practitioner())
+        ada = (await practice.stored(a_patient(care_team=frozenset({anna.id})))).id
+        bob = (await practice.stored(a_patient(discharged=date(2026, 1, 1)))).id
+        for conditions, after, expected in (
+            (PatientFilter(), None, [ada, bob]),
+            (PatientFilter(), ada, [bob]),
+            (PatientFilter(status=PatientStatus.DISCHARGED), None, [bob]),
+            (PatientFilter(status=PatientStatus.ACTIVE), None, [ada]),
+            (PatientFilter(practitioner=anna.id), None, [ada]),
+        ):
+            async with practice.reading() as work:
+                page = await work.patients.find_counted_page(scope, conditions, after=after, at_most=9)
+                assert [record.patient for record in page.records] == expected
+                assert page.count == len(expected) + (after is not None)
 
 
 async def test_within_a_transaction_the_driver_is_not_asked(postgresql_options: EngineOptions) -> None:
