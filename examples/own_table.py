@@ -105,7 +105,7 @@ class Devices:
     def open(self, work: SqlWork, admitted: Admitted) -> Device:
         """Return the device inside, with the notice that goes with it. Raises `NotFound` if its label forbids it."""
         record = as_stored(admitted)
-        device = Device(id=record.id, patient=record.patient, **self.table.open(record))
+        device = self.table.open(record, id=record.id, patient=record.patient)
         shown = admitted.check_label(device.label, self.table.consents_of(record))
         work.ledger.disclose(Resource.PATIENT, record.id)
         return replace(device, notice=shown.notice)

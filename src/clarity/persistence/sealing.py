@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cache, reduce
+from inspect import getattr_static
 from operator import attrgetter, or_
-from types import UnionType
+from types import MemberDescriptorType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
@@ -88,28 +89,36 @@ class SealedMapper(Generic[Entity]):
 
 
 class _Built(Generic[Entity]):
-    """Entities of a frozen dataclass with slots, made of the fields that were sealed and of those that were not.
+    """Entities of a dataclass, made of the fields that were sealed and of those that were not.
 
-    They obey the same rules as those that its constructor makes, which takes three times as long.
+    Where all are slots, they are filled past the constructor, which takes three times as long, and obey the same rules.
     """
 
     def __init__(self, entity: type[Entity], sealed: tuple[str, ...]) -> None:
         """Take the fields in `sealed` of what was sealed."""
         shape: Any = entity
-        put = {item.name: entity.__dict__[item.name].__set__ for item in fields(shape)}
+        slots = {item.name: getattr_static(entity, item.name, None) for item in fields(shape)}
+        factories = any(item.default_factory is not MISSING or not item.init for item in fields(shape))
         self._entity = entity
-        self._sealed = [(attrgetter(name), put.pop(name)) for name in sealed]
-        self._outside = put
-        self._defaults = {item.name: item.default for item in fields(shape) if item.default is not MISSING}
+        self._names = sealed
+        self._is_filled = not factories and all(isinstance(slot, MemberDescriptorType) for slot in slots.values())
+        self._sealed = [(attrgetter(name), slots.pop(name)) for name in sealed]
+        self._outside = slots
+        self._defaults = {
+            item.name: item.default for item in fields(shape) if item.name in slots and item.default is not MISSING
+        }
         self._obey: Callable[[Entity], None] | None = getattr(entity, "__post_init__", None)
 
-    def of(self, content: Any, outside: Mapping[str, Any]) -> Entity:
-        """Return the entity, or raise `Invalid`. A field that is in neither has its default."""
+    def of(self, content: Any, given: Mapping[str, Any]) -> Entity:
+        """Return the entity, or raise `Invalid`. A field that is neither sealed nor `given` has its default."""
+        outside = {**self._defaults, **given}
+        if not self._is_filled or outside.keys() != self._outside.keys():
+            return self._entity(**given, **{name: getattr(content, name) for name in self._names})
         entity = object.__new__(self._entity)
-        for take, put in self._sealed:
-            put(entity, take(content))
-        for name, put in self._outside.items():
-            put(entity, outside[name] if name in outside else self._defaults[name])
+        for take, slot in self._sealed:
+            slot.__set__(entity, take(content))
+        for name, slot in self._outside.items():
+            slot.__set__(entity, outside[name])
         if self._obey is not None:
             self._obey(entity)
         return entity

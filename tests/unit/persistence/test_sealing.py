@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from clarity.domain.dates import PartialDate
-from clarity.domain.errors import CannotOpen
+from clarity.domain.errors import CannotOpen, Invalid
 from clarity.domain.ids import PatientId
 from clarity.domain.names import HumanName
 from clarity.domain.patients import Death, Patient
@@ -19,7 +19,7 @@ from clarity.persistence.registry import number_of
 from clarity.persistence.sealing import SealedMapper, SealedRecord, Sparse, content_of
 from clarity.security.envelope import Place
 from clarity.security.keyring import Keyring
-from tests.builders import NOW, a_keyring, a_patient
+from tests.builders import NOW, a_keyring, a_patient, new_id
 from tests.strategies import instants, patients
 
 OUTSIDE = frozenset({"id", "care_team", "version"})
@@ -147,3 +147,61 @@ def test_what_is_no_content_of_ours_is_not_opened_though_it_was_sealed(plaintext
 def test_opened_content_does_not_show_in_a_repr() -> None:
     content = content_of(Patient, ("names", "notes", "born"))
     assert "secret" not in repr(content(names=(), born=PartialDate(1985), notes="secret"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """A record of an application's own, without slots."""
+
+    id: UUID
+    patient: PatientId
+    words: str
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived(Plain):
+    """One that inherits fields."""
+
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slotted:
+    """One with slots, and a rule."""
+
+    id: UUID
+    patient: PatientId
+    words: str
+    kept: bool = True
+
+    def __post_init__(self) -> None:
+        if self.words == "forbidden":
+            raise Invalid("words", "are forbidden")
+
+
+@pytest.mark.parametrize("shape", [Plain, Derived, Slotted])
+def test_whatever_dataclass_an_application_seals_is_opened_as_it_was(shape: Any) -> None:
+    mapper = SealedMapper(shape, "patients", outside=frozenset({"id", "patient"}))
+    made = shape(id=new_id(), patient=PatientId(new_id()), words="and deeds")
+    wrapped, key = KEYS.new_data_key(made.patient)
+    record = replace(sealed(a_patient()), id=made.id, patient=made.patient, version=1, wrapped=wrapped)
+    record = replace(record, ciphertext=mapper.seal(key, made, row=made.id, version=1))
+    opened = mapper.open(key, record, id=made.id, patient=made.patient)
+    assert opened == made
+    assert type(opened) is shape
+    with pytest.raises(TypeError):
+        mapper.open(key, record, id=made.id)
+    with pytest.raises(TypeError):
+        mapper.open(key, record, id=made.id, patient=made.patient, other=1)
+
+
+def test_what_breaks_a_rule_by_now_does_not_open() -> None:
+    mapper = SealedMapper(Slotted, "patients", outside=frozenset({"id", "patient"}))
+    made = Slotted(id=new_id(), patient=PatientId(new_id()), words="allowed")
+    object.__setattr__(made, "words", "forbidden")
+    wrapped, key = KEYS.new_data_key(made.patient)
+    record = replace(sealed(a_patient()), id=made.id, patient=made.patient, version=1, wrapped=wrapped)
+    record = replace(record, ciphertext=mapper.seal(key, made, row=made.id, version=1))
+    with pytest.raises(CannotOpen):
+        mapper.open(key, record, id=made.id, patient=made.patient)
