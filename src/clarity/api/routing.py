@@ -78,7 +78,8 @@ class FeatureRouter(APIRouter):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Tell whether a route of this router is meant."""
-        if not scope["path"].startswith(self.prefix.partition("{")[0]):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))  # behind a proxy, or within another application
+        if not path.startswith(self.prefix.partition("{")[0]):
             return Match.NONE, {}
         return super().matches(scope)
 
