@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -81,7 +82,10 @@ async def test_a_unit_of_work_is_told_of_in_all_its_parts(database_options: Engi
     notes = Notes()
     async with watched(database_options, notes) as database, sql_practice(database, keyring) as practice:
         patient = await practice.stored(a_patient())
-        assert (Shape("INSERT", ("patients",)), Kind.WRITE, False) in notes.statements
+        written = [shape.tables for shape, kind, _ in notes.statements if (shape.verb, kind) == ("INSERT", Kind.WRITE)]
+        assert {"data_keys", "patients", "patient_identifiers", "audit_events"} <= {
+            one for some in written for one in some
+        }
         assert (notes.transactions, notes.commits, notes.waits) == ([(Kind.WRITE, End.DONE, False)], 1, [])
         await practice.opened(patient.id)
         assert notes.transactions[1:] == [(Kind.READ, End.DONE, False)]
@@ -103,7 +107,8 @@ async def test_a_slow_statement_is_logged_by_its_tables_and_request_alone(
         await practice.stored(a_patient(mrn="MRN-canary-1", notes="Quetzalcoatl"))
     assert all(slow for _, _, slow in notes.statements)
     assert notes.transactions == [(Kind.WRITE, End.DONE, True)]
-    assert f"slow statement request={request} kind=write verb=INSERT tables=patients duration_ms=" in caplog.text
+    slow_ones = rf"slow statement request={request} kind=write verb=INSERT tables=(\w+,)*patients(,\w+)* duration_ms="
+    assert re.search(slow_ones, caplog.text)
     assert f"long transaction request={request} kind=write end=done duration_ms=" in caplog.text
     assert "canary" not in caplog.text
     assert "Quetzalcoatl" not in caplog.text
@@ -200,6 +205,8 @@ async def test_who_waits_for_a_connection_is_seen(database_options: EngineOption
         ("SELECT patients.id FROM patients JOIN data_keys ON true", Shape("SELECT", ("patients", "data_keys"))),
         ("INSERT INTO accounts (id) VALUES ($1)", Shape("INSERT", ("accounts",))),
         ("UPDATE accounts SET status = 'Lovelace'", Shape("UPDATE", ("accounts",))),
+        ("WITH new AS (INSERT INTO patients VALUES ($1)) SELECT 1", Shape("INSERT", ("patients",))),
+        ("WITH old AS (SELECT id FROM patients) SELECT id FROM old", Shape("SELECT", ("patients",))),
         ("BEGIN IMMEDIATE", Shape("BEGIN", ())),
         ("SELECT 1 FROM lovelace, byron", Shape("SELECT", ())),
         ("lovelace", Shape("OTHER", ())),

@@ -12,10 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg.exceptions import PostgresError
-from sqlalchemy import BindParameter, ClauseElement, CursorResult, Dialect
+from sqlalchemy import BindParameter, ClauseElement, Connection, Dialect
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_, greenlet_spawn
 
 from clarity.application.ports.telemetry import Kind
@@ -23,6 +23,7 @@ from clarity.persistence.gathering import Answer, Gathering, Key
 from clarity.persistence.watch import Watch, shape_of, watch_of
 
 _LENT = "clarity_lent"
+_BEGAN = "clarity_began"
 
 _dialect: Callable[[], Dialect] = asyncpg.dialect
 
@@ -124,17 +125,31 @@ def on_postgresql(session: AsyncSession) -> bool:
     return session.get_bind().dialect.name == "postgresql"
 
 
-async def within(session: AsyncSession, statement: DirectStatement, **values: Any) -> CursorResult[Any]:
-    """Run a statement in the transaction of a session. Raises what other statements of the session raise.
+async def within(session: AsyncSession, statement: DirectStatement, **values: Any) -> Sequence[Any]:
+    """Return the rows of a statement in the transaction of a session; of one that has none, nothing.
 
-    It goes past what SQLAlchemy does to find a compiled statement again, which takes longer the more is in it.
+    The first of a transaction goes by SQLAlchemy, which begins with it; the driver itself is asked for the others. So
+    what is raised is either's, and `translated` knows both.
     """
-    result: CursorResult[Any] = await session.run_sync(_run, statement.text, tuple(statement.values(values)))
-    return result
+    rows: Sequence[Any] = await session.run_sync(_within, statement, statement.values(values))
+    return rows
 
 
-def _run(session: Session, text: str, values: tuple[Any, ...]) -> CursorResult[Any]:
-    return session.connection().exec_driver_sql(text, values)
+def _within(session: Session, statement: DirectStatement, values: list[Any]) -> Sequence[Any]:
+    began: tuple[SessionTransaction, Connection] | None = session.info.get(_BEGAN)
+    transaction = session.get_transaction()
+    if began is None or began[0] is not transaction:
+        connection = session.connection()
+        result = connection.exec_driver_sql(statement.text, tuple(values))
+        session.info[_BEGAN] = session.get_transaction(), connection
+        return result.all() if result.returns_rows else ()
+    connection = began[1]
+    try:
+        return await_(_asked(connection.connection.driver_connection, statement, values, *watch_of(connection)))
+    except BaseException as exc:
+        if not isinstance(exc, PostgresError):
+            connection.invalidate()  # as SQLAlchemy does: nobody knows what state it is in
+        raise
 
 
 async def rows_over(connection: AsyncConnection, statement: DirectStatement, **values: Any) -> Sequence[Any]:

@@ -85,6 +85,8 @@ def translated() -> Iterator[None]:
         raise _meaning_of(exc) from None
     except (PostgresError, sqlite3.Error) as exc:  # of whoever asks the driver itself
         state = state_in(exc)
+        if state.startswith("23"):  # integrity constraint violation
+            raise _MEANING.get(str(getattr(exc, "constraint_name", None)), Conflict) from None
         raise _meaning_of_state(state) or StorageFailed(state or type(exc).__name__) from None
     except (ConnectionError, TimeoutError, DriverMisused):
         raise Unavailable from None

@@ -53,7 +53,7 @@ class Replacing:
     keep: Insert
     put: Update
     at_once: DirectStatement
-    """Does both. PostgreSQL reads for each of the two what was there before either."""
+    """Does both, and returns the row. PostgreSQL reads for each of the two what was there before either."""
 
 
 @lru_cache(maxsize=256)
@@ -66,7 +66,7 @@ def replacing(rows: Any, names: tuple[str, ...], *, patient: str) -> Replacing:
     there = table_of(rows)
     put = update(there).where(there.c.id == bindparam("row"), there.c.version == bindparam("was"))
     put = put.values({name: bindparam(f"new_{name}") for name in names})
-    return Replacing(keep, put, DirectStatement(put.add_cte(keep.cte("kept"))))
+    return Replacing(keep, put, DirectStatement(put.add_cte(keep.cte("kept")).returning(there.c.id)))
 
 
 def _keep_version(rows: Any, patient: str) -> Insert:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from clarity.application.admission import Admitted
 from clarity.application.ports import Clock
 from clarity.domain.access import Consent, ConsentRegister
-from clarity.domain.errors import CannotOpen
+from clarity.domain.errors import CannotOpen, StaleWrite
 from clarity.domain.ids import PatientId
 from clarity.domain.records import TOMBSTONE, Label, Resource, Standing
 from clarity.persistence.break_glass.tables import emergencies_of
@@ -281,7 +281,8 @@ class SealedTable(Generic[Entity]):
         values = {**place, **{f"new_{name}": value for name, value in columns.items()}}
         guarded = record.standing is not None and record.standing.guarded
         if on_postgresql(session) and not guarded:
-            require_one(await within(session, statements.at_once, **values))
+            if not await within(session, statements.at_once, **values):
+                raise StaleWrite
         else:
             await session.execute(statements.keep, place)
             # What the policy decided may rest on a consent, which does not outlast its withdrawal meanwhile.

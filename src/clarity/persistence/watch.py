@@ -40,6 +40,7 @@ KIND = "clarity_kind"
 _WATCH = "clarity_watch"
 
 _VERBS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN"})
+_WRITES = re.compile("INSERT|UPDATE|DELETE")
 _NAMED = re.compile(r'(?:FROM|JOIN|INTO|UPDATE|,)\s+"?([a-z_]+)')
 # PostgreSQL, appendix A: the classes that can reach us; what SQLite calls its own; and ours.
 _CLASSES = frozenset({"08", "0A", "22", "23", "25", "28", "3D", "40", "42", "53", "54", "55", "57", "58", "XX"})
@@ -55,8 +56,14 @@ _log = logging.getLogger(__name__)
 
 @lru_cache(maxsize=2048)
 def shape_of(statement: str) -> Shape:
-    """Return the verb of a statement and the tables it names, in their order, without repetition."""
+    """Return the verb of a statement and the tables it names, in their order, without repetition.
+
+    The verb of several statements in one is that of the first that writes.
+    """
     verb = statement.lstrip()[:6].partition(" ")[0].upper()
+    if verb == "WITH":
+        writes = _WRITES.search(statement)
+        verb = "SELECT" if writes is None else writes[0]
     names = dict.fromkeys(_NAMED.findall(statement))
     tables = tuple(name for name in names if name in Base.metadata.tables)
     return Shape(verb if verb in _VERBS else "OTHER", tables)

@@ -28,6 +28,7 @@ from clarity.domain.patients import (
 from clarity.domain.people import Address, Coding, Concept, EmergencyContact, Telecom, TelecomSystem
 from clarity.domain.records import Label
 from tests.builders import NOW, TODAY, a_name, a_patient
+from tests.strategies import patients
 
 SHOWN_IN_REPR = {"id", "care_team", "version"}
 
@@ -107,6 +108,11 @@ def test_what_is_not_shown_is_blank_and_comes_back() -> None:
     assert (seen.notes, seen.identifiers) == ("", ada.identifiers)
     edited = replace(seen, mothers_maiden_name="Byron")
     assert edited.with_hidden_of(ada, shown) == replace(ada, mothers_maiden_name="Byron")
+
+
+@given(patients, st.integers(1, 2**31 - 1))
+def test_a_version_is_the_same_patient_with_another_number(patient: Patient, version: int) -> None:
+    assert patient.at_version(version) == replace(patient, version=version)
 
 
 def test_every_field_has_a_bit_and_every_bit_a_field() -> None:

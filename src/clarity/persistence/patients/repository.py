@@ -175,7 +175,7 @@ class SqlPatientRepository:
 
     async def add(self, patient: Patient) -> Patient:
         """Store a new patient as version 1 under a data key of their own."""
-        saved = replace(patient, version=1)
+        saved = patient.at_version(1)
         wrapped, key = self.table.keys.new_data_key(saved.id)
         gained, by = watched(saved.terms), self.identifiers.remembering()
         await write_newcomer(
@@ -197,7 +197,7 @@ class SqlPatientRepository:
         if complete.label is not opened.patient.label:
             consents = self.table.consents_of(opened.record)
             shown = opened.admitted.check_relabel(complete.label, consents, lose_sight=lose_sight)
-        saved = replace(complete, version=await self._replace(opened, complete))
+        saved = complete.at_version(await self._replace(opened, complete))
         await self._write_ties(opened.patient, saved)
         return _as_shown(saved, shown)
 
