@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import BigInteger, bindparam, literal, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.ports import PatientFilter
 from clarity.application.ports.telemetry import Kind, Shape
@@ -152,16 +153,29 @@ async def test_whoever_finds_all_connections_lent_waits_and_is_told_when_it_take
         assert await asked(database, PROCESS)
 
 
-async def test_a_connection_that_broke_under_a_direct_statement_is_told_as_such(
-    postgresql_options: EngineOptions,
-) -> None:
+async def ended(other: AsyncSession, statement: DirectStatement) -> None:
+    """End the connection on which a statement runs, as soon as it does."""
     end = text(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = :asked AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE query = :asked AND state = 'active' AND pid <> pg_backend_pid()"
     )
+    while not (await other.execute(end, {"asked": statement.text})).all():
+        await asyncio.sleep(0.01)
+
+
+async def test_if_a_connection_is_lost_another_is_asked(postgresql_options: EngineOptions) -> None:
+    soon = DirectStatement(text("SELECT count(*), pg_sleep(0.3) FROM patients"))
+    async with watched(replace(postgresql_options, pool_size=2), Notes()) as database, database.reading() as other:
+        asking = asyncio.create_task(asked(database, soon))
+        await ended(other, soon)
+        assert [row[0] for row in await asking] == [0]
+
+
+async def test_if_that_is_lost_too_it_is_told_as_such(postgresql_options: EngineOptions) -> None:
     async with watched(replace(postgresql_options, pool_size=2), Notes()) as database, database.reading() as other:
         asking = asyncio.create_task(asked(database, FOR_EVER))
-        while not (await other.execute(end, {"asked": FOR_EVER.text})).all():
-            await asyncio.sleep(0.01)
+        await ended(other, FOR_EVER)
+        await ended(other, FOR_EVER)
         with pytest.raises(Unavailable):
             await asking
         assert await asked(database, COUNTED, more=0)

@@ -11,6 +11,8 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
+from asyncpg.exceptions import InterfaceError as DriverMisused
+from asyncpg.exceptions import InternalClientError as DriverConfused
 from asyncpg.exceptions import PostgresError
 from sqlalchemy import BindParameter, ClauseElement, Connection, Dialect
 from sqlalchemy.dialects.postgresql import asyncpg
@@ -19,10 +21,15 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_, greenlet_spawn
 
 from clarity.application.ports.telemetry import Kind
+from clarity.persistence.errors import state_in
 from clarity.persistence.gathering import Answer, Gathering, Key
 from clarity.persistence.watch import Watch, shape_of, watch_of
 
 _LENT = "clarity_lent"
+# PostgreSQL, appendix A: connection exceptions, and a server that ends or ended this connection.
+_LOST = ("08", "57P")
+# Data exceptions, and what is damaged.
+_OF_A_VALUE = ("22", "XX")
 _BEGAN = "clarity_began"
 
 _dialect: Callable[[], Dialect] = asyncpg.dialect
@@ -94,7 +101,7 @@ class Lent:
         """Return what gathers the keys that `ask` is asked for: one for each `what`, whose `ask` is always the same."""
         gathering = self._gathered.get(what)
         if gathering is None:
-            gathering = self._gathered[what] = Gathering(partial(ask, self))
+            gathering = self._gathered[what] = Gathering(partial(ask, self), is_of_one=_is_of_one)
         return gathering
 
     async def aclose(self) -> None:
@@ -103,8 +110,20 @@ class Lent:
             await gathering.aclose()
 
     async def rows(self, statement: DirectStatement, **values: Any) -> Sequence[Any]:
-        """Return the rows. Raises the driver's own errors, which `translated` knows."""
-        rows: Sequence[Any] = await greenlet_spawn(self._rows, statement, statement.values(values))
+        """Return the rows. Raises the driver's own errors, which `translated` knows.
+
+        If the connection is lost, another is asked, once: what reads may be asked again, and many may wait for it.
+        """
+        asked = statement.values(values)
+        try:
+            return await self._once(statement, asked)
+        except (ConnectionError, DriverMisused, DriverConfused, PostgresError) as exc:
+            if isinstance(exc, PostgresError) and not state_in(exc).startswith(_LOST):
+                raise
+        return await self._once(statement, asked)
+
+    async def _once(self, statement: DirectStatement, values: list[Any]) -> Sequence[Any]:
+        rows: Sequence[Any] = await greenlet_spawn(self._rows, statement, values)
         return rows
 
     def _rows(self, statement: DirectStatement, values: list[Any]) -> Any:
@@ -118,6 +137,11 @@ class Lent:
             raise
         finally:
             lent.close()
+
+
+def _is_of_one(exc: Exception) -> bool:
+    """Tell whether one record may be at fault: damaged, or with a value that cannot be."""
+    return isinstance(exc, PostgresError) and state_in(exc).startswith(_OF_A_VALUE)
 
 
 def on_postgresql(session: AsyncSession) -> bool:

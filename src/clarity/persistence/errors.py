@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from asyncpg.exceptions import InterfaceError as DriverMisused
+from asyncpg.exceptions import InternalClientError as DriverConfused  # a server that took its leave unasked
 from asyncpg.exceptions import PostgresError
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
@@ -88,7 +89,7 @@ def translated() -> Iterator[None]:
         if state.startswith("23"):  # integrity constraint violation
             raise _MEANING.get(str(getattr(exc, "constraint_name", None)), Conflict) from None
         raise _meaning_of_state(state) or StorageFailed(state or type(exc).__name__) from None
-    except (ConnectionError, TimeoutError, DriverMisused):
+    except (ConnectionError, TimeoutError, DriverMisused, DriverConfused):
         raise Unavailable from None
 
 

@@ -32,14 +32,23 @@ class Gathering(Generic[Key, Answer]):
     """Asks for the keys of all who wait, in as few statements as that takes; nobody waits for others to come.
 
     Each statement begins after all had come whom it is for, so that whoever asks sees what was committed before.
-    Whoever is cancelled meanwhile takes nothing from the others, and what is raised is raised to all it was asked for.
+    Whoever is cancelled meanwhile takes nothing from the others, and what is raised is raised to all it was asked for,
+    or to the one whose fault it is.
     """
 
     def __init__(
-        self, ask: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Answer]]], *, long_seconds: float = LONG_SECONDS
+        self,
+        ask: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Answer]]],
+        *,
+        is_of_one: Callable[[Exception], bool] = lambda _exc: False,
+        long_seconds: float = LONG_SECONDS,
     ) -> None:
-        """Let `ask` return the answers to some different keys; those that it leaves out have none."""
+        """Let `ask` return the answers to some different keys; those that it leaves out have none.
+
+        `is_of_one` tells of what it raises whether one key alone may be at fault.
+        """
         self._ask = ask
+        self._is_of_one = is_of_one
         self._long_seconds = long_seconds
         self._waiting: deque[_Waiting[Key, Answer]] = deque()
         self._asking: dict[asyncio.Task[None], float | None] = {}
@@ -97,19 +106,28 @@ class Gathering(Generic[Key, Answer]):
                 self._asking[task] = monotonic()
                 if self._waiting:  # more than one statement asks for
                     self._see_to_it()
-                outcome: Mapping[Key, Answer] | Exception = Unavailable()  # of a cancellation, the driver's or ours
-                try:
-                    outcome = await self._ask(list(dict.fromkeys(key for key, _ in some)))
-                except Exception as exc:
-                    outcome = exc
-                except asyncio.CancelledError:
-                    if task.cancelling():
-                        raise
-                finally:
-                    self._answer(some, outcome)
+                await self._settle(some)
         finally:
             # In the very step in which nobody was seen to wait: who comes in the next must start another.
             del self._asking[task]
+
+    async def _settle(self, some: Sequence[_Waiting[Key, Answer]]) -> None:
+        """Ask for all, and if one of them is at fault, by halves, until that one stands alone."""
+        outcome: Mapping[Key, Answer] | Exception = Unavailable()  # of a cancellation, the driver's or ours
+        try:
+            outcome = await self._ask(list(dict.fromkeys(key for key, _ in some)))
+        except Exception as exc:
+            if len(some) > 1 and self._is_of_one(exc):
+                middle = len(some) // 2
+                await self._settle(some[:middle])
+                await self._settle(some[middle:])
+            outcome = exc
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+        finally:
+            self._answer(some, outcome)
 
     def _take(self) -> list[_Waiting[Key, Answer]]:
         """Take as many as one statement asks for out of the queue; not for whoever is about to leave it."""

@@ -193,3 +193,14 @@ async def test_who_asks_what_is_closed_is_told() -> None:
     for answer in (asking, gathering(1)):
         with pytest.raises(Unavailable):
             await answer
+
+
+async def test_whose_fault_it_is_fails_alone() -> None:
+    async def ask(keys: Sequence[int]) -> Mapping[int, str]:
+        if 5 in keys:
+            raise ValueError
+        return dict.fromkeys(keys, "well")
+
+    gathering = Gathering(ask, is_of_one=lambda exc: isinstance(exc, ValueError))
+    answers = await asyncio.gather(*[gathering(key) for key in range(10)], return_exceptions=True)
+    assert [type(one) for one in answers] == [ValueError if key == 5 else str for key in range(10)]
