@@ -7,7 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from clarity.application.admission import Admitted
-from clarity.domain.access import OPERATOR, Action, Actor, Consent, Purpose, Role
+from clarity.domain.access import OPERATOR, Action, Actor, Consent, Purpose, Role, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.dates import PartialDate
 from clarity.domain.identifiers import Identifier
@@ -156,4 +156,4 @@ def the_operator() -> Actor:
 def unsafe_admitted(record: Sealed) -> Admitted:
     """Return an admission that no policy gave and no unit of work has noted."""
     attempt = Attempt(actor=the_operator(), action=Action.VIEW, at=NOW, patient=record.patient, ids=(record.id,))
-    return Admitted(record, attempt, ALL_FIELDS)
+    return Admitted(record, attempt, ALL_FIELDS, scope_of(attempt.actor, attempt.action, record.resource, at=NOW))

@@ -356,6 +356,20 @@ REMOVALS = (
         "contract/test_policy.py::test_lists_totals_and_searches_leave_out_what_the_exact_label_does_not_cover",
     ),
     Removal(
+        "What was decided of one record is said of those alone that stand alike",
+        "domain/access/decisions.py",
+        "alike = held, standing.guarded, standing.deleted",
+        "alike = held, False, False",
+        "integration/test_scopes.py::test_a_scope_reaches_the_same_rows_in_sql_as_in_python",
+    ),
+    Removal(
+        "What was decided of one label is said of records with that label alone",
+        "domain/access/decisions.py",
+        "opened = held, label",
+        "opened = held, Label.NORMAL",
+        "contract/test_policy.py::test_lists_totals_and_searches_leave_out_what_the_exact_label_does_not_cover",
+    ),
+    Removal(
         "A total counts those who may be seen",
         "persistence/patients/lists.py",
         "some = self.chosen(select(PatientRow.id), scope, conditions)",

@@ -47,12 +47,13 @@ class Shown:
 class Admitted:
     """A sealed record that the policy allows `attempt.actor` to see. Made by `admit` and `admit_each` alone.
 
-    `fields` are those that it covers at most; the exact label may leave fewer.
+    `fields` are those that it covers at most; the exact label may leave fewer. `scope` is what decided that.
     """
 
     record: Sealed
     attempt: Attempt
     fields: PatientField
+    scope: Scope
 
     @property
     def care_team(self) -> frozenset[PractitionerId]:
@@ -83,7 +84,13 @@ class Admitted:
 
     def judged(self, label: Label, consents: Callable[[], Iterable[Consent]]) -> Decision:
         """Return what the policy says of a version of the record, or of one to come, that has `label`."""
-        return _scope_of(self.attempt, self.record).after_opening(self.record, label, consents)
+        return self._scope_now().after_opening(self.record, label, consents)
+
+    def _scope_now(self) -> Scope:
+        """Return what decides of the attempt, which may have turned out to be at something else since."""
+        scope, attempt = self.scope, self.attempt
+        as_it_was = scope.action is attempt.action and scope.actor is attempt.actor
+        return scope if as_it_was else _scope_of(attempt, self.record.resource)
 
     def shown(self, label: Label, decision: Decision) -> Shown:
         """Return what goes out of what the policy allowed, and let the trail say how it was reached."""
@@ -92,7 +99,7 @@ class Admitted:
 
     def require_also(self, action: Action, label: Label, consents: Callable[[], Iterable[Consent]]) -> None:
         """Raise `Forbidden`, and refuse the attempt, unless its actor may do `action` to the record, by its label."""
-        scope = replace(_scope_of(self.attempt, self.record), action=action)
+        scope = replace(self._scope_now(), action=action)
         if not scope.after_opening(self.record, label, consents).allowed:
             self.attempt.refuse(Reason.NO_SUCH_RIGHT)
             raise Forbidden
@@ -136,22 +143,26 @@ def admit(work: Notebook, actor: Actor, action: Action, record: Sealed, *, at: d
 def admit_to(attempt: Attempt, record: Sealed) -> Admitted:
     """Ask the policy about an attempt that was noted before the record was found. Raises as `admit` does."""
     attempt.patient, attempt.ids = record.patient, (record.id,)
-    decision = decide(_scope_of(attempt, record), record)
+    scope = _scope_of(attempt, record.resource)
+    decision = decide(scope, record)
     if not decision.allowed:
         attempt.refuse(decision.reason)
         raise NotFound
     _note_emergency(attempt, record, decision)
     attempt.fields = int(decision.fields)
-    return Admitted(record, attempt, decision.fields)
+    return Admitted(record, attempt, decision.fields, scope)
 
 
 def admit_each(attempt: Attempt, records: Iterable[Sealed]) -> list[Admitted]:
     """Return those of `records` that the actor of a noted `attempt` may see, and name them in it."""
     admitted = []
+    scope = _scope_of(attempt, attempt.resource)
     for record in records:
-        decision = decide(_scope_of(attempt, record), record)
+        if record.resource is not scope.resource:
+            scope = _scope_of(attempt, record.resource)
+        decision = decide(scope, record)
         if decision.allowed:
-            admitted.append(Admitted(record, attempt, decision.fields))
+            admitted.append(Admitted(record, attempt, decision.fields, scope))
             attempt.fields |= int(decision.fields)
     attempt.ids = tuple(entry.record.id for entry in admitted)
     return admitted
@@ -181,8 +192,8 @@ def require_right(attempt: Attempt, action: Action, *, own: bool = False) -> Non
         raise Forbidden
 
 
-def _scope_of(attempt: Attempt, record: Sealed) -> Scope:
-    return scope_of(attempt.actor, attempt.action, record.resource, at=attempt.at)
+def _scope_of(attempt: Attempt, resource: Resource) -> Scope:
+    return scope_of(attempt.actor, attempt.action, resource, at=attempt.at)
 
 
 def _note_emergency(attempt: Attempt, record: Sealed, decision: Decision) -> None:

@@ -1,9 +1,10 @@
 """How the policy decides: before a record is opened, and again when its exact label is known."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
+from typing import TypeAlias
 
 from clarity.domain.access.actors import Action, Actor, Reason, Relation, Role
 from clarity.domain.access.consents import Consent
@@ -28,6 +29,12 @@ def right_to(actor: Actor, action: Action, resource: Resource = Resource.PATIENT
 
 
 _NOBODYS = Standing()
+_IN_EMERGENCY_ALONE = frozenset({Relation.EMERGENCY})
+
+_Alike: TypeAlias = tuple[frozenset[Relation], bool, bool]
+"""Which relations to a record its actor has, whether it is guarded, and whether it was taken away."""
+
+_AlikeOpened: TypeAlias = tuple[frozenset[Relation], Label]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,20 +57,23 @@ class Decision:
     @property
     def by_emergency(self) -> bool:
         """Whether the answer would be no, had the glass not been broken."""
-        return self.relations == {Relation.EMERGENCY}
+        return self.relations == _IN_EMERGENCY_ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Which records `actor` may do `action` to at an instant (UTC).
 
-    Answered here for one record, in `persistence.scopes` as SQL for a table.
+    Answered here for one record, in `persistence.scopes` as SQL for a table. Of records that stand alike, as those of a
+    page do, it is decided once.
     """
 
     actor: Actor
     action: Action
     resource: Resource
     at: datetime
+    _first: "dict[_Alike, Decision]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    _labelled: "dict[_AlikeOpened, _Labelled]" = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def right(self) -> Right:
@@ -123,6 +133,13 @@ class Scope:
 
     def _before_opening(self, standing: Standing, held: frozenset[Relation]) -> Decision:
         """Decide the same of a record to which the actor has the relations `held`."""
+        alike = held, standing.guarded, standing.deleted
+        decision = self._first.get(alike)
+        if decision is None:
+            decision = self._first[alike] = self._decided(standing, held)
+        return decision
+
+    def _decided(self, standing: Standing, held: frozenset[Relation]) -> Decision:
         if not self.right.exists:
             return Decision(reason=Reason.NO_SUCH_RIGHT)
         if standing.deleted and not self.reaches_tombstones:
@@ -141,7 +158,11 @@ class Scope:
         if not first.allowed:
             return first
         # The bit beside the seal is whoever writes the table's to change; the label inside is not.
-        labelled = _as_labelled(POLICY, self.actor.role, self.resource, self.action, held, label)
+        opened = held, label
+        labelled = self._labelled.get(opened)
+        if labelled is None:
+            labelled = _as_labelled(POLICY, self.actor.role, self.resource, self.action, held, label)
+            self._labelled[opened] = labelled
         if labelled.consented is not None:
             for consent in consents():
                 if consent.covers(self.actor, label, self.at):
@@ -157,7 +178,7 @@ class _Labelled:
     consented: Decision | None = None
 
 
-# A page of records has few answers, and to look one up takes a fifth of the time that it takes to come to it.
+# There are few answers, and to look one up takes a fifth of the time that it takes to come to it.
 @lru_cache(maxsize=4096)
 def _as_marked(
     policy: Policy, role: Role, resource: Resource, action: Action, held: frozenset[Relation], *, guarded: bool
