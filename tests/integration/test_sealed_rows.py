@@ -178,6 +178,18 @@ async def test_an_event_that_is_sent_again_is_kept_once_and_as_it_was(practice: 
     assert kept != entries[0].mac
 
 
+async def test_nobody_is_made_to_cost_more_than_somebody_by_a_large_record_seen_before(
+    practice: Practice, database: Database, keyring: Keyring
+) -> None:
+    usual = await practice.stored(a_patient())
+    large = await practice.stored(a_patient(notes="n" * 50_000))
+    table, nobody = PatientTable(keyring, lambda: NOW), new_id()
+    async with database.reading() as session:
+        for seen in (usual, large):
+            assert await table.find(session, seen.id) is not None
+        assert (await session.execute(table.one, {"id": nobody})).one().id == usual.id
+
+
 async def test_asking_for_nobody_fetches_somebody_and_returns_nobody(
     practice: Practice, database: Database, keyring: Keyring
 ) -> None:
