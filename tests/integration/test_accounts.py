@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import Engine, event, select, text, update
 
@@ -32,17 +33,22 @@ def door(practice: Practice) -> FrontDoor:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """Collect the statements that are sent to any database meanwhile."""
+    """Collect the statements that are sent to any database meanwhile, by SQLAlchemy or by the driver itself."""
     sent: list[str] = []
+    fetch: Any = asyncpg.Connection.fetch
 
     def collect(*told: Any) -> None:
         sent.append(told[2])
 
+    async def collected(connection: Any, statement: str, *values: Any) -> Any:
+        sent.append(statement)
+        return await fetch(connection, statement, *values)
+
     event.listen(Engine, "before_cursor_execute", collect)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "fetch", collected)
         yield sent
-    finally:
-        event.remove(Engine, "before_cursor_execute", collect)
+    event.remove(Engine, "before_cursor_execute", collect)
 
 
 async def overwrite(database: Database, account: Account, **values: Any) -> None:

@@ -78,7 +78,9 @@ class FeatureRouter(APIRouter):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Tell whether a route of this router is meant."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))  # behind a proxy, or within another application
+        path, root = scope["path"], scope.get("root_path", "")
+        if path.startswith(f"{root}/"):  # behind a proxy, or within another application
+            path = path[len(root) :]
         if not path.startswith(self.prefix.partition("{")[0]):
             return Match.NONE, {}
         return super().matches(scope)

@@ -1,19 +1,16 @@
 """Statements that ask at once for what many wait for, as the trail writes at once what many have to say."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from time import monotonic
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from clarity.domain.errors import Unavailable
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
-
-_Waiting: TypeAlias = tuple[Key, asyncio.Future[Answer | None]]
 
 AT_ONCE = 2
 """How many statements are under way together: while one is answered, what the one before brought is worked on."""
@@ -50,7 +47,7 @@ class Gathering(Generic[Key, Answer]):
         self._ask = ask
         self._is_of_one = is_of_one
         self._long_seconds = long_seconds
-        self._waiting: deque[_Waiting[Key, Answer]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[Answer | None], Key] = OrderedDict()
         self._asking: dict[asyncio.Task[None], float | None] = {}
         """What is under way, and since when; `None` of what begins in the next step, with all who wait then."""
         self._look: asyncio.TimerHandle | None = None
@@ -60,27 +57,26 @@ class Gathering(Generic[Key, Answer]):
         """Return the answer to `key`, or `None` if it has none; raises what asking raised."""
         if self._closed:
             raise Unavailable
-        waiting: _Waiting[Key, Answer] = (key, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._waiting[answer] = key
         self._see_to_it()
         try:
-            return await waiting[1]
+            return await answer
         except asyncio.CancelledError:
-            with suppress(ValueError):  # a statement asks for it already
-                self._waiting.remove(waiting)
+            self._waiting.pop(answer, None)
             raise
 
     async def aclose(self) -> None:
         """Leave nothing running, and nobody waiting. Whoever asks later is told that it is closed by `Unavailable`."""
         self._closed = True
-        for task in self._asking:
-            task.cancel()
-        if self._asking:
-            await asyncio.wait(self._asking)
         if self._look is not None:
             self._look.cancel()
         self._answer(self._waiting, Unavailable())
         self._waiting.clear()
+        for task in self._asking:
+            task.cancel()
+        if self._asking:
+            await asyncio.wait(self._asking)
 
     def _see_to_it(self) -> None:
         """Begin a statement for those who wait, unless those under way will soon have ended; then look again."""
@@ -111,16 +107,17 @@ class Gathering(Generic[Key, Answer]):
             # In the very step in which nobody was seen to wait: who comes in the next must start another.
             del self._asking[task]
 
-    async def _settle(self, some: Sequence[_Waiting[Key, Answer]]) -> None:
+    async def _settle(self, some: Mapping[asyncio.Future[Answer | None], Key]) -> None:
         """Ask for all, and if one of them is at fault, by halves, until that one stands alone."""
         outcome: Mapping[Key, Answer] | Exception = Unavailable()  # of a cancellation, the driver's or ours
+        keys = list(dict.fromkeys(some.values()))
         try:
-            outcome = await self._ask(list(dict.fromkeys(key for key, _ in some)))
+            outcome = await self._ask(keys)
         except Exception as exc:
-            if len(some) > 1 and self._is_of_one(exc):
-                middle = len(some) // 2
-                await self._settle(some[:middle])
-                await self._settle(some[middle:])
+            if len(keys) > 1 and self._is_of_one(exc):
+                first = set(keys[: len(keys) // 2])
+                await self._settle({answer: key for answer, key in some.items() if key in first})
+                await self._settle({answer: key for answer, key in some.items() if key not in first})
             outcome = exc
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -129,17 +126,19 @@ class Gathering(Generic[Key, Answer]):
         finally:
             self._answer(some, outcome)
 
-    def _take(self) -> list[_Waiting[Key, Answer]]:
+    def _take(self) -> dict[asyncio.Future[Answer | None], Key]:
         """Take as many as one statement asks for out of the queue; not for whoever is about to leave it."""
-        some: list[_Waiting[Key, Answer]] = []
+        some: dict[asyncio.Future[Answer | None], Key] = {}
         while self._waiting and len(some) < MOST_KEYS:
-            waiting = self._waiting.popleft()
-            if not waiting[1].done():
-                some.append(waiting)
+            answer, key = self._waiting.popitem(last=False)
+            if not answer.done():
+                some[answer] = key
         return some
 
-    def _answer(self, some: Iterable[_Waiting[Key, Answer]], outcome: Mapping[Key, Answer] | Exception) -> None:
-        for key, answer in some:
+    def _answer(
+        self, some: Mapping[asyncio.Future[Answer | None], Key], outcome: Mapping[Key, Answer] | Exception
+    ) -> None:
+        for answer, key in some.items():
             if answer.done():
                 continue  # whoever waited for it is gone
             if isinstance(outcome, Exception):

@@ -204,3 +204,19 @@ async def test_whose_fault_it_is_fails_alone() -> None:
     gathering = Gathering(ask, is_of_one=lambda exc: isinstance(exc, ValueError))
     answers = await asyncio.gather(*[gathering(key) for key in range(10)], return_exceptions=True)
     assert [type(one) for one in answers] == [ValueError if key == 5 else str for key in range(10)]
+
+
+async def test_nothing_begins_while_it_is_closed() -> None:
+    async def hang(_keys: Sequence[int]) -> Mapping[int, str]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)  # to leave takes a while
+        return {}
+
+    gathering = Gathering(hang, long_seconds=0.01)
+    asking = [asyncio.create_task(gathering(key)) for key in range(5 * MOST_KEYS)]
+    await settled()
+    await gathering.aclose()
+    assert all(isinstance(one, Unavailable) for one in await asyncio.gather(*asking, return_exceptions=True))
+    assert len(asyncio.all_tasks()) == 1
