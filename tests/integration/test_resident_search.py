@@ -144,6 +144,14 @@ async def test_a_row_that_was_put_back_is_found_as_it_is_now(database: Database,
                 assert (await seen(practice, search, the_operator(), PatientQuery(name=name)))[1] == count
 
 
+def put_back(backup: Path, file: Path) -> None:
+    """Put a copy in place of a database, and nothing of what was written to that since."""
+    for beside in ("-wal", "-shm"):  # the last connection may be about to end, and to remove them
+        file.with_name(file.name + beside).unlink(missing_ok=True)
+    copied = shutil.copy(backup, file.with_suffix(".new"))
+    Path(copied).replace(file)
+
+
 async def test_a_database_that_was_put_back_is_noticed_by_the_next_server(
     keyring: Keyring, tmp_path: Path, sqlite_template: Path
 ) -> None:
@@ -157,7 +165,7 @@ async def test_a_database_that_was_put_back_is_noticed_by_the_next_server(
         await practice.stored(a_patient(name=a_name("Hopper")))
         async with resident_search(practice, keyring, Snapshot(SealedFrames(snapshot, keyring))) as search:
             assert (await search.fresh()).size == 2
-    shutil.copy(backup, file)
+    put_back(backup, file)
     async with (
         opened(options) as database,
         sql_practice(database, keyring) as practice,
@@ -179,7 +187,7 @@ async def test_a_database_that_was_put_back_and_went_on_is_noticed_by_the_next_s
         await practice.stored(a_patient(name=a_name("Lovelace")))
         async with resident_search(practice, keyring, Snapshot(SealedFrames(snapshot, keyring))) as search:
             assert (await search.fresh()).size == 1
-    shutil.copy(sqlite_template, file)
+    put_back(sqlite_template, file)
     async with opened(options) as database, sql_practice(database, keyring) as practice:
         for minutes in (1, 2):
             await practice.stored(a_patient(name=a_name("Hopper")), at=NOW + timedelta(minutes=minutes))

@@ -23,11 +23,18 @@ class Joining:
 
         Whoever is cancelled meanwhile does not take it from the others.
         """
+        await self.ended(self.join())
+
+    def join(self) -> asyncio.Task[None]:
+        """Return a run that has not begun, for `ended`; it begins while whoever called does something else."""
         if self._next is None:
             # In a context of its own: what it logs and traces is not the first caller's alone.
             self._next = asyncio.get_running_loop().create_task(self._turn(self._now), context=Context())
             self._next.add_done_callback(_heard)
-        joined = self._next
+        return self._next
+
+    async def ended(self, joined: asyncio.Task[None]) -> None:
+        """Return once a run that was joined has ended; raises what that raised."""
         await asyncio.wait((joined,))
         joined.result()
 

@@ -125,6 +125,8 @@ class ResidentSearch:
         self._forgotten: set[bytes] = set()
         self._times_forgotten = 0
         self._has_served = False
+        self._is_quiet = False
+        """Whether nothing had changed when that was looked for last."""
 
     @property
     def patients(self) -> int:
@@ -171,16 +173,41 @@ class ResidentSearch:
         """
         if query.terms:
             return await self._streaming.find(work, scope, query, after=after, at_most=at_most)
-        # Before any statement of this unit of work: whoever waits here holds no connection.
-        index = await self.fresh()
-        reach = await _reach(work, scope, query)
+        question = Question.of(query, self._today())
 
         async def judge(doubtful: Collection[PatientId]) -> Collection[PatientId]:
             return await work.patients.admissible(scope, doubtful)
 
-        question = Question.of(query, self._today())
-        found = await index.find(question, reach, after=after, at_most=at_most, judge=judge)
+        async def ask(index: NameIndex) -> Found:
+            reach = await _reach(work, scope, query)
+            return await index.find(question, reach, after=after, at_most=at_most, judge=judge)
+
+        # Whoever may have to wait long holds no connection meanwhile.
+        asks_elsewhere = _is_tied(scope) or query.practitioner is not None
+        index, found = await (self._asked(ask) if asks_elsewhere else self._asked_meanwhile(ask))
         return replace(found, unopened=await _unopened(work, scope, query, index)) if index.unopened else found
+
+    async def _asked(self, ask: Callable[[NameIndex], Awaitable[Found]]) -> tuple[NameIndex, Found]:
+        """Return the index with all in it that was committed before this was called, and its answer."""
+        index = await self.fresh()
+        return index, await ask(index)
+
+    async def _asked_meanwhile(self, ask: Callable[[NameIndex], Awaitable[Found]]) -> tuple[NameIndex, Found]:
+        """Return the same. While the database is asked what changed, the index is asked as it is.
+
+        What it says counts if nothing had changed, as it mostly has not; where it lately has, nobody tries.
+        """
+        index = self._index
+        if index is None or not self._is_quiet:
+            return await self._asked(ask)
+        leaves, joined = index.leaves, self._refresh.join()
+        await asyncio.sleep(0)  # the question of what changed goes out
+        found = await ask(index)
+        try:
+            await self._refresh.ended(joined)
+        except HorizonLost:
+            return await self._asked(ask)
+        return index, found if index.leaves is leaves else await ask(index)
 
     async def similar(self, work: Work, scope: Scope, query: SimilarQuery, *, at_most: int) -> FoundAlike:
         """Return the patients in `scope` whose names are most like what was heard. Raises as `find` does."""
@@ -364,6 +391,7 @@ class ResidentSearch:
     async def _advance(self, index: NameIndex, horizon: Horizon) -> Horizon:
         """Take in what changed since `horizon`, and return the horizon behind that."""
         changes = await self._changes_since(horizon)
+        self._is_quiet = changes.complete and not changes.changed
         if changes.complete:
             await self._take_in(index, changes.changed)
             return changes.horizon
@@ -425,14 +453,18 @@ async def _reach(work: Work, scope: Scope, query: PatientQuery) -> Reach:
 
     Whose care team somebody is on, and for whom they broke the glass, is never in the index.
     """
-    tied = scope.right.exists and not scope.right.everybodys
-    if not tied and query.practitioner is None:
+    if not _is_tied(scope) and query.practitioner is None:
         free = scope.covered_freely
         return Reach(free, scope.covered - free)
     conditions = PatientFilter(practitioner=query.practitioner)
     among = await work.patients.ids_in(scope, conditions)
     free = scope.covered_freely | scope.covered_once_tied
     return Reach(free, scope.covered - free, among)
+
+
+def _is_tied(scope: Scope) -> bool:
+    """Tell whether it takes ties to be in a scope."""
+    return scope.right.exists and not scope.right.everybodys
 
 
 async def _unopened(work: Work, scope: Scope, query: PatientQuery, index: NameIndex) -> tuple[PatientId, ...]:
