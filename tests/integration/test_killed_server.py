@@ -252,5 +252,7 @@ async def _nobody_listens(host: str | None, port: int | None) -> None:
             _, writer = await asyncio.open_connection(host, port)
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            continue  # it had been put in the queue of the listening socket as that was closed
         writer.close()
         await asyncio.sleep(0.01)
