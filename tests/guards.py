@@ -1014,7 +1014,7 @@ REMOVALS = (
     Removal(
         "A record of another schema is not guessed at",
         "persistence/sealing.py",
-        "if plaintext[:1] != bytes([self.schema]):",
+        "if plaintext[:1] != self._schema:",
         "if False:",
         "unit/persistence/test_sealing.py::test_a_record_of_another_schema_is_not_guessed_at",
     ),

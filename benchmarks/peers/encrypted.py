@@ -5,8 +5,7 @@ and for what must be found by its value and stay unique, AES by which the same v
 decides nothing, audits nothing, keeps no history and cannot change its key; status and times stand in plain.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ from sqlalchemy_utils import StringEncryptedType
 from sqlalchemy_utils.types.encrypted.encrypted_type import AesEngine, AesGcmEngine
 
 from benchmarks.peers import Place
-from benchmarks.peers.orm import IdentifierColumns, Number, OrmPeer, PatientColumns, Text
+from benchmarks.peers.orm import IdentifierColumns, Number, OrmPeer, PatientColumns, Text, opened_with
 
 _KEY = "the key of one measurement"
 
@@ -40,11 +39,6 @@ class Identifier(IdentifierColumns, Base):
     """A number in an encrypted column."""
 
 
-@asynccontextmanager
-async def opened(place: Place) -> AsyncIterator[OrmPeer]:
+def opened(place: Place) -> AbstractAsyncContextManager[OrmPeer]:
     """Open this side."""
-    peer = OrmPeer.of(place.url, Base, Patient, Identifier)
-    try:
-        yield peer
-    finally:
-        await peer.engine.dispose()
+    return opened_with(place, Base, Patient, Identifier)

@@ -4,7 +4,7 @@ It decides nothing, audits nothing, seals nothing and keeps no history.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum, auto
@@ -190,10 +190,17 @@ class OrmPeer:
 
 
 @asynccontextmanager
-async def opened(place: Place) -> AsyncIterator[OrmPeer]:
-    """Open this side."""
-    peer = OrmPeer.of(place.url, Base, Patient, Identifier)
+async def opened_with(
+    place: Place, base: type[DeclarativeBase], patient: type[PatientColumns], identifier: type[IdentifierColumns]
+) -> AsyncIterator[OrmPeer]:
+    """Open a side of these classes."""
+    peer = OrmPeer.of(place.url, base, patient, identifier)
     try:
         yield peer
     finally:
         await peer.engine.dispose()
+
+
+def opened(place: Place) -> AbstractAsyncContextManager[OrmPeer]:
+    """Open this side."""
+    return opened_with(place, Base, Patient, Identifier)

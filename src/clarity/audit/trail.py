@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from time import monotonic
 
+from clarity.application.cancellation import is_of_this_task
 from clarity.application.ports import EventStore
 from clarity.domain.audit import AuditEvent, Entry
 from clarity.domain.errors import ClarityError, TrailUnavailable, Unavailable
@@ -268,8 +269,7 @@ class GroupCommitTrail:
             async with asyncio.timeout(self._timeout_seconds / 2):
                 await self._store.append(entries)
         except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_of_this_task():
                 raise
             return exc
         except Exception as exc:

@@ -7,6 +7,7 @@ from contextvars import Context
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from clarity.application.cancellation import is_of_this_task
 from clarity.domain.errors import Unavailable
 
 Key = TypeVar("Key")
@@ -120,8 +121,7 @@ class Gathering(Generic[Key, Answer]):
                 await self._settle({answer: key for answer, key in some.items() if key not in first})
             outcome = exc
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_of_this_task():
                 raise
         finally:
             self._answer(some, outcome)

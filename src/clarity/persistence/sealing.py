@@ -76,7 +76,7 @@ class SealedMapper(Generic[Entity]):
     def decode(self, key: DataKey, record: SealedRecord, decoder: msgspec.msgpack.Decoder[Shape]) -> Shape:
         """Return what `decoder` makes of the content, or raise `CannotOpen`."""
         plaintext = key.open(self._place(record.id, record.patient, record.version), record.ciphertext)
-        if plaintext[:1] != bytes([self.schema]):
+        if plaintext[:1] != self._schema:
             raise CannotOpen
         try:
             return decoder.decode(memoryview(plaintext)[1:])

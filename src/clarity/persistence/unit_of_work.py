@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -330,22 +330,13 @@ async def _commit(session: AsyncSession, ledger: Ledger) -> None:
     ledger.attempts.clear()
 
 
-def _tell(ended: asyncio.Future[None], _task: object) -> None:
-    if not ended.done():
-        ended.set_result(None)
-
-
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
     """Await `work` without letting a cancellation interrupt it; the cancellation is raised afterwards."""
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(work)
+    task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
-        # Unlike the task, what is awaited may be cancelled. It is what `asyncio.wait` does for several.
-        ended = loop.create_future()
-        task.add_done_callback(partial(_tell, ended))
         try:
-            await ended
+            await asyncio.wait([task])  # unlike awaiting the task, this neither cancels it nor raises for it
         except asyncio.CancelledError as exc:
             cancelled = exc
     if cancelled is None:
