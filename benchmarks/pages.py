@@ -117,6 +117,13 @@ def _service(found: Found) -> Iterator[str]:
     ]
     yield "How long a read takes with 1, 8 and 64 in flight, ms:"
     yield table(("", "1: p50", "p99", "8: p50", "p99", "64: p50", "p99"), late)
+    grown = [
+        (int(size), *(loads[f"{what}_32"][part] for what in ("read", "create") for part in ("p50_ms", "p99_ms")))
+        for size, loads in found["growth"]["sides"].items()
+    ]
+    if grown:
+        yield "Clarity by the number of patients, 32 in flight, ms:"
+        yield table(("patients", "read: p50", "p99", "new: p50", "p99"), grown)
 
 
 def _http(found: Found) -> Iterator[str]:
