@@ -3,10 +3,14 @@
 import asyncio
 import re
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from httpx import AsyncClient
+from prometheus_client.parser import text_string_to_metric_families
 
 _SECONDS = 30.0
 
@@ -40,3 +44,13 @@ class Clinic:
             if server.returncode is None:
                 server.kill()
                 await server.wait()
+
+
+async def figures(http: AsyncClient) -> Counter[str]:
+    """Return what a server says at `/metrics`, each figure summed over its labels; 0 for what it does not say."""
+    answer = await http.get("/metrics")
+    found: Counter[str] = Counter()
+    for family in text_string_to_metric_families(answer.raise_for_status().text):
+        for sample in family.samples:
+            found[sample.name] += int(sample.value)
+    return found

@@ -94,6 +94,7 @@ async def test_a_unit_of_work_is_told_of_in_all_its_parts(database_options: Engi
         assert {("patients", Kind.READ), ("audit_events", Kind.TRAIL), ("audit_events", Kind.WRITE)} <= kinds
         assert {in_time for _, in_time in notes.connections} == {True}
         assert sum(state.in_use + state.waiting for state in database.pools()) == 0
+        assert sum(state.idle for state in database.pools()) > 0
 
 
 async def test_a_slow_statement_is_logged_by_its_tables_and_request_alone(

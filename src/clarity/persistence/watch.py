@@ -287,7 +287,8 @@ class WatchedPool(AsyncAdaptedQueuePool):
     @property
     def state(self) -> PoolState:
         """How the pool stands."""
-        return PoolState(self.name, self.size(), self.checkedout(), max(0, self.overflow()), self.waiting)
+        overflow = max(0, self.overflow())
+        return PoolState(self.name, self.size(), self.checkedin(), self.checkedout(), overflow, self.waiting)
 
 
 def named(pool: Any, name: str, observer: DatabaseObserver) -> WatchedPool:

@@ -208,6 +208,7 @@ def _of_pools(source: PoolSource) -> Iterable[Metric]:
     states = source.pools()
     figures: tuple[tuple[str, str, Callable[[Any], int]], ...] = (
         ("size", "Connections the pool keeps.", lambda state: state.size),
+        ("idle", "Connections that are open and not in use.", lambda state: state.idle),
         ("in_use", "Connections in use.", lambda state: state.in_use),
         ("overflow", "Connections beyond the size of the pool.", lambda state: state.overflow),
         ("waiting", "Who waits for a connection.", lambda state: state.waiting),

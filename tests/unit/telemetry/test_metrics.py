@@ -49,7 +49,7 @@ class Kept:
     rebuilds: int = 1
 
     def pools(self) -> list[PoolState]:
-        return [PoolState("reading", 5, 6, 1, 3)]
+        return [PoolState("reading", 5, 4, 6, 1, 3)]
 
 
 def test_a_request_is_counted_while_it_lasts_and_when_it_ended() -> None:
@@ -105,6 +105,7 @@ def test_others_are_asked_when_figures_are_asked_for() -> None:
     found = figures(metrics)
     assert {
         "clarity_pool_size{pool=reading}": 5,
+        "clarity_pool_idle{pool=reading}": 4,
         "clarity_pool_in_use{pool=reading}": 6,
         "clarity_pool_overflow{pool=reading}": 1,
         "clarity_pool_waiting{pool=reading}": 3,

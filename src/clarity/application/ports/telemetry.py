@@ -41,10 +41,14 @@ class Shape(NamedTuple):
 
 
 class PoolState(NamedTuple):
-    """How a pool of connections stands. `overflow` counts those beyond its size, `waiting` who wants one."""
+    """How a pool of connections stands.
+
+    `idle` and `in_use` count those that are open, `overflow` those of them beyond its size, `waiting` who wants one.
+    """
 
     name: str
     size: int
+    idle: int
     in_use: int
     overflow: int
     waiting: int
