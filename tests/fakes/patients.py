@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown, anybody
@@ -61,6 +62,7 @@ class MemoryTables:
     disclosures: dict[DisclosureId, Disclosure] = field(default_factory=dict)
     export_reasons: list[ExportReason] = field(default_factory=list)
     access_reports: dict[date, datetime] = field(default_factory=dict)
+    charts: dict[Resource, dict[UUID, tuple[Any, ...]]] = field(default_factory=dict)
     clock: Clock = lambda: NOW
     broken: frozenset[PatientId] = frozenset()
 
@@ -76,6 +78,7 @@ class MemoryTables:
             disclosures=dict(self.disclosures),
             export_reasons=list(self.export_reasons),
             access_reports=dict(self.access_reports),
+            charts={resource: dict(records) for resource, records in self.charts.items()},
             clock=self.clock,
             broken=self.broken,
         )
@@ -205,6 +208,12 @@ class MemoryPatientRepository:
             consents = self.tables.consents_of(patient.id)
             shown = admitted.check_relabel(complete.label, consents, lose_sight=lose_sight)
         return _as_shown(self._replace(original, complete), shown)
+
+    def check_label(self, admitted: Admitted) -> None:
+        patient = admitted.record.patient
+        if patient in self.tables.broken:
+            raise CannotOpen
+        admitted.check_label(self.tables.patients[patient][-1].patient.label, self.tables.consents_of(patient))
 
     def require_also(self, admitted: Admitted, action: Action) -> None:
         patient = admitted.record.patient

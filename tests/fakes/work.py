@@ -8,6 +8,8 @@ from hashlib import sha256
 
 from clarity.domain.audit import Attempt, AuditEvent
 from clarity.domain.errors import TrailUnavailable
+from clarity.domain.notes import Note, NoteFilter
+from clarity.domain.records import Resource
 from clarity.persistence.ledger import Ledger
 from tests.builders import new_id
 from tests.fakes.access_reports import MemoryAccessReportRepository
@@ -18,6 +20,7 @@ from tests.fakes.accounts import (
     MemoryStaff,
 )
 from tests.fakes.break_glass import MemoryBreakGlassRepository
+from tests.fakes.charts import MemoryChartRepository
 from tests.fakes.consents import MemoryConsentRepository
 from tests.fakes.credentials import MemoryCredentialRepository
 from tests.fakes.disclosures import MemoryDisclosureRepository
@@ -45,6 +48,10 @@ class MemoryTrail:
         self.events.extend(events)
 
 
+def _note_meets(note: Note, conditions: NoteFilter) -> bool:
+    return conditions.status is None or note.status is conditions.status
+
+
 class MemoryWork:
     """`Work` over memory."""
 
@@ -69,6 +76,10 @@ class MemoryWork:
     @cached_property
     def disclosures(self) -> MemoryDisclosureRepository:
         return MemoryDisclosureRepository(self._tables, self._ledger, lambda: self._trail.events)
+
+    @cached_property
+    def notes(self) -> MemoryChartRepository[Note, NoteFilter]:
+        return MemoryChartRepository(self._tables, self._ledger, Resource.NOTE, drafted=True, meets=_note_meets)
 
     @cached_property
     def break_glass(self) -> MemoryBreakGlassRepository:

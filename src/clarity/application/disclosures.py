@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from clarity.application.admission import Admitted, admit, admit_new, require_right
+from clarity.application.charts import merged_into
 from clarity.application.pages import Page, page_size
 from clarity.application.patients import RepeatKey
 from clarity.application.ports import (
@@ -193,7 +194,7 @@ class DisclosureService:
             claims, resume = await work.disclosures.find_unfounded(after=after, at_most=page_size(at_most))
             # What was done with a record before it was merged into this one is about the same person.
             found = [
-                one for one in claims if one.about is None or one.about not in await _records_of(work, one.patient)
+                one for one in claims if one.about is None or one.about not in await merged_into(work, one.patient)
             ]
             attempt.ids = tuple(dict.fromkeys(one.disclosure for one in found))
         next_cursor = self.cursors.seal(resume[0].bytes + resume[1].bytes, context) if resume else ""
@@ -221,7 +222,7 @@ class DisclosureService:
     ) -> tuple[Admitted, tuple[PatientId, ...]]:
         """Admit to a patient's disclosures; return that with every record that is theirs since merges."""
         admitted = admit(work, actor, action, await work.disclosures.get(patient), at=self.now())
-        return admitted, await _records_of(work, patient)
+        return admitted, await merged_into(work, patient)
 
     async def _opened(
         self,
@@ -249,16 +250,6 @@ class DisclosureService:
         attempt = Attempt(actor=actor, action=Action.REVIEW, at=self.now(), resource=Resource.DISCLOSURE)
         require_right(work.note(attempt), Action.REVIEW)
         return attempt
-
-
-async def _records_of(work: Work, patient: PatientId) -> tuple[PatientId, ...]:
-    """Return a patient with those whose records were merged into theirs, however often."""
-    found = [patient]
-    latest = [patient]
-    while latest:
-        latest = [one for one in await work.duplicates.absorbed_by(latest) if one not in found]
-        found.extend(latest)
-    return tuple(found)
 
 
 def _note_broken(work: Work, attempt: Attempt, record: UUID, exc: CannotOpen) -> None:

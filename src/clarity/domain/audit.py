@@ -106,7 +106,7 @@ class Attempt:
 
     def withhold(self, record: UUID, reason: Reason) -> None:
         """Take back a record that turned out not to be for the actor: from a list, or as a refusal of the whole."""
-        if self.patient is not None:
+        if self.patient is not None and self.ids == (record,):
             self.refuse(reason)
         else:
             self.ids = tuple(one for one in self.ids if one != record)

@@ -22,12 +22,20 @@ class Resource(IntEnum):
     MESSAGE = 10
     AUDIT_EVENT = 11
     DISCLOSURE = 12
+    APPOINTMENT = 13
+    NOTE = 14
+    PRESCRIPTION = 15
+    INTERACTION = 16
+    SCHEDULE = 17
 
     @property
     def title(self) -> str:
         """The kind as it is written: "break glass"."""
         return self.name.lower().replace("_", " ")
 
+
+DRAFT = "draft"
+"""The status of a record that its author has not finished: for everybody else there is none."""
 
 TOMBSTONE = "deleted"
 """The status of a record of any kind that was taken away. Its row and its history stay."""
@@ -46,8 +54,10 @@ class Label(StrEnum):
 class Standing:
     """What the policy may know of a record before it is opened; all of it stands outside the seal.
 
-    `guarded` says that the label is not normal, without saying which it is. `emergencies` are the accounts that broke
-    the glass for the patient, as long as that holds.
+    `guarded` says that the label is not normal, without saying which it is: the record's own, or that of the patient
+    whose it is. `emergencies` are the accounts that broke the glass for the patient, as long as that holds.
+    `participants` are practitioners whom the record itself is about, such as those of an appointment. Of a `draft`,
+    nobody knows but its author. `person` is whose record it is where another one's was merged into theirs.
     """
 
     care_team: frozenset[PractitionerId] = frozenset()
@@ -55,6 +65,9 @@ class Standing:
     guarded: bool = False
     deleted: bool = False
     emergencies: frozenset[UUID] = frozenset()
+    participants: frozenset[PractitionerId] = frozenset()
+    draft: bool = False
+    person: PatientId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

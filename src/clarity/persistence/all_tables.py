@@ -4,6 +4,7 @@ from sqlalchemy import MetaData
 
 from clarity.persistence.access_reports import AccessReportRow
 from clarity.persistence.accounts import AccountRow, SessionRow
+from clarity.persistence.appointments.tables import AppointmentRow, ClosureRow
 from clarity.persistence.audit import AuditEventRow, AuditSubjectRow
 from clarity.persistence.break_glass.tables import BreakGlassRow
 from clarity.persistence.care_team import CareTeamRow
@@ -13,12 +14,16 @@ from clarity.persistence.disclosures.tables import DisclosureEventRow, Disclosur
 from clarity.persistence.duplicates.tables import DuplicateRow
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.idempotency import IdempotencyKeyRow
+from clarity.persistence.interactions import InteractionRow
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.links import LinkRow
+from clarity.persistence.notes import NoteRow
 from clarity.persistence.outbox import MessageRow
 from clarity.persistence.patients.tables import PatientIdentifierRow, PatientRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, PractitionerRow
+from clarity.persistence.prescriptions import PrescriptionRow
 from clarity.persistence.second_factors import RecoveryCodeRow, SecondFactorRow
+from clarity.persistence.sources import ChartSourceRow
 from clarity.persistence.tables import Base
 
 # Nothing that an event once said is ever changed.
@@ -42,6 +47,12 @@ TABLES: tuple[type[Base], ...] = (
     ConsentRow,
     BreakGlassRow,
     DuplicateRow,
+    AppointmentRow,
+    ClosureRow,
+    NoteRow,
+    PrescriptionRow,
+    InteractionRow,
+    ChartSourceRow,
     DisclosureRow,
     DisclosureEventRow,
     ExportReasonRow,

@@ -91,10 +91,24 @@ class SealedTable(Generic[Entity]):
         self.mapper = SealedMapper(entity, rows.__tablename__, outside=outside)
         self._seen: UUID | None = None
         self._another = bindparam("another", callable_=lambda: self._seen, type_=Uuid16)
-        self._patient = patient
+        self.patient = patient
         self._registers = SealedMapper(ConsentRegister, "consents", outside=frozenset({"patient", "version"}))
         self._label = msgspec.msgpack.Decoder(_Labelled)
-        owner = getattr(rows, patient)
+        self.fetched = self.fetching(getattr(rows, patient), now)
+        """The statement that fetches records with what the policy must know and the key to open them."""
+        self.one = self.of_id(self.fetched)
+        """The same for the record with the parameter `id`; built once, as it runs with most requests."""
+        of_array = self.fetched.where(rows.id == any_(bindparam("ids", type_=ARRAY(Uuid16))))
+        self._some = {
+            "postgresql": of_array,
+            "sqlite": self.fetched.where(rows.id.in_(bindparam("ids", expanding=True))),
+        }
+        self._one_within = DirectStatement(self.one)
+        self._each_lent, self._some_lent = DirectStatement(self._of_each(self.fetched)), DirectStatement(of_array)
+
+    def fetching(self, owner: Any, now: Clock) -> Select[Any]:
+        """Return the statement that fetches records of the patient in column `owner`."""
+        rows = self.rows
         fetched: Select[Any] = (
             select(
                 rows.id,
@@ -113,19 +127,9 @@ class SealedTable(Generic[Entity]):
                 emergencies_of(owner, now),
             )
             .select_from(rows)
-            .outerjoin(DataKeyRow, _opens(owner, rows.key_generation))
+            .outerjoin(DataKeyRow, opens(owner, rows.key_generation))
         )
-        self.fetched = with_consents(fetched, owner).add_columns(*self.beside)
-        """The statement that fetches records with what the policy must know and the key to open them."""
-        self.one = self.of_id(self.fetched)
-        """The same for the record with the parameter `id`; built once, as it runs with most requests."""
-        of_array = self.fetched.where(rows.id == any_(bindparam("ids", type_=ARRAY(Uuid16))))
-        self._some = {
-            "postgresql": of_array,
-            "sqlite": self.fetched.where(rows.id.in_(bindparam("ids", expanding=True))),
-        }
-        self._one_within = DirectStatement(self.one)
-        self._each_lent, self._some_lent = DirectStatement(self._of_each(self.fetched)), DirectStatement(of_array)
+        return with_consents(fetched, owner).add_columns(*self.beside)
 
     def of_id(self, fetched: Select[Any]) -> Select[Any]:
         """Return `fetched` for the record with the parameter `id`, or for another one if there is none with that id.
@@ -240,9 +244,10 @@ class SealedTable(Generic[Entity]):
             return ConsentRegister(patient=record.patient)
         if register.wrapped is None:
             raise CannotOpen
-        closed = replace(record, id=record.patient, version=register.version, ciphertext=register.ciphertext)
-        key = self.keys.unwrap(register.wrapped)
-        return self._registers.open(key, closed, patient=record.patient, version=register.version)
+        # Of a record that was merged into another, the consents are of whose it is now.
+        patient, version = register.patient, register.version
+        closed = replace(record, id=patient, patient=patient, version=version, ciphertext=register.ciphertext)
+        return self._registers.open(self.keys.unwrap(register.wrapped), closed, patient=patient, version=version)
 
     def key_of(self, record: SealedRecord) -> DataKey:
         """Return the data key that the same statement fetched with `record`, or raise `CannotOpen`."""
@@ -267,7 +272,7 @@ class SealedTable(Generic[Entity]):
         ledger.change(self.resource, row, version=1, sealed=sealed, fields=written.fields)
         return {
             "id": row,
-            self._patient: key.subject,
+            self.patient: key.subject,
             "created_at": stamp.at,
             "created_by": stamp.by,
             **self._columns(stamp, key, sealed, 1, written),
@@ -284,7 +289,7 @@ class SealedTable(Generic[Entity]):
         stamp, key, version = ledger.stamp(), self.key_of(record), record.version + 1
         sealed = self.mapper.seal(key, entity, row=record.id, version=version)
         columns = self._columns(stamp, key, sealed, version, written)
-        statements = replacing(self.rows, tuple(columns), patient=self._patient)
+        statements = replacing(self.rows, tuple(columns), patient=self.patient)
         place = {"row": record.id, "was": record.version}
         values = {**place, **{f"new_{name}": value for name, value in columns.items()}}
         guarded = record.standing is not None and record.standing.guarded
@@ -294,7 +299,7 @@ class SealedTable(Generic[Entity]):
         else:
             await session.execute(statements.keep, place)
             # What the policy decided may rest on a consent, which does not outlast its withdrawal meanwhile.
-            unchanged = register_is_as(record.consents, record.patient) if guarded else true()
+            unchanged = register_is_as(record.consents, record.person) if guarded else true()
             require_one(await session.execute(statements.put.where(unchanged), values))
         ledger.change(self.resource, record.id, version=version, sealed=sealed, fields=written.fields)
         return version
@@ -316,7 +321,7 @@ class SealedTable(Generic[Entity]):
                 DataKeyRow.kek_generation,
                 DataKeyRow.wrapped,
             )
-            .outerjoin(DataKeyRow, _opens(kept.patient_id, kept.key_generation))
+            .outerjoin(DataKeyRow, opens(kept.patient_id, kept.key_generation))
             .where(kept.table_number == table, kept.column_number == column, kept.row_id == record.id)
             .where(kept.version < (record.version if before is None else min(before, record.version)))
             .order_by(kept.version.desc())
@@ -347,7 +352,8 @@ class SealedTable(Generic[Entity]):
         }
 
 
-def _opens(owner: Any, generation: Any) -> ColumnElement[bool]:
+def opens(owner: Any, generation: Any) -> ColumnElement[bool]:
+    """Return the condition under which a data key is the one of `owner` of a `generation`."""
     return and_(DataKeyRow.subject_id == owner, DataKeyRow.generation == generation)
 
 

@@ -28,6 +28,10 @@ _TABLES = {
     "credentials": 9,
     "outbox_messages": 10,
     "disclosures": 11,
+    "appointments": 12,
+    "notes": 13,
+    "prescriptions": 14,
+    "interactions": 15,
 }
 _COLUMNS = {
     ("patients", "sealed"): 1,
@@ -44,6 +48,10 @@ _COLUMNS = {
     ("credentials", "scopes"): 2,
     ("outbox_messages", "content"): 1,
     ("disclosures", "sealed"): 1,
+    ("appointments", "sealed"): 1,
+    ("notes", "sealed"): 1,
+    ("prescriptions", "sealed"): 1,
+    ("interactions", "sealed"): 1,
 }
 
 

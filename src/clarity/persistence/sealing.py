@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from clarity.domain.errors import CannotOpen, Invalid
+from clarity.domain.ids import PatientId
 from clarity.domain.records import Sealed
 from clarity.domain.values import Confidential
 from clarity.persistence.consents.tables import SealedRegister
@@ -34,6 +35,12 @@ class SealedRecord(Sealed):
     written_at: datetime
     written_by: UUID
     consents: SealedRegister | None = None
+
+    @property
+    def person(self) -> PatientId:
+        """Whose record it is now: the patient, or the one into whose record theirs was merged."""
+        standing = self.standing
+        return self.patient if standing is None or standing.person is None else standing.person
 
 
 class SealedMapper(Generic[Entity]):

@@ -84,10 +84,14 @@ class SealedColumns(AuditColumns):
 
     `version` counts the writes from 1. `key_generation` says which of the patient's data keys opens it;
     `status` where the record stands, of which "deleted" makes it a tombstone; `guarded` that its label is not
-    normal. Whoever made the row is the author of the record if those of the table are `authored`.
+    normal. Whoever made the row is the author of the record if those of the table are `authored`; those that are
+    `drafted` exist for their author alone while their status is "draft". `participant` names the column of a
+    practitioner whom the record is about, if there is one.
     """
 
     authored: ClassVar[bool] = True
+    drafted: ClassVar[bool] = False
+    participant: ClassVar[str | None] = None
 
     sealed: Mapped[bytes]
     key_generation: Mapped[int]

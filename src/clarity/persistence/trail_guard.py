@@ -13,6 +13,7 @@ from sqlalchemy.types import Text
 
 from clarity.persistence.access_reports import AccessReportRow
 from clarity.persistence.accounts import AccountRow, SessionRow
+from clarity.persistence.appointments.tables import AppointmentRow, ClosureRow
 from clarity.persistence.audit import AuditEventRow, AuditSubjectRow
 from clarity.persistence.break_glass.tables import BreakGlassRow
 from clarity.persistence.care_team import CareTeamRow
@@ -22,12 +23,16 @@ from clarity.persistence.disclosures.tables import DisclosureEventRow, Disclosur
 from clarity.persistence.duplicates.tables import DuplicateRow
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.idempotency import IdempotencyKeyRow
+from clarity.persistence.interactions import InteractionRow
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.links import LinkRow
+from clarity.persistence.notes import NoteRow
 from clarity.persistence.outbox import MessageRow
 from clarity.persistence.patients.tables import PatientIdentifierRow, PatientRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, PractitionerRow
+from clarity.persistence.prescriptions import PrescriptionRow
 from clarity.persistence.second_factors import RecoveryCodeRow, SecondFactorRow
+from clarity.persistence.sources import ChartSourceRow
 from clarity.persistence.tables import Base
 
 GUARDED: Mapping[type[Base], str] = {
@@ -38,6 +43,11 @@ GUARDED: Mapping[type[Base], str] = {
     RecordVersionRow: "patient_id",
     BreakGlassRow: "patient_id",
     DisclosureRow: "patient_id",
+    AppointmentRow: "patient_id",
+    NoteRow: "patient_id",
+    PrescriptionRow: "patient_id",
+    InteractionRow: "patient_id",
+    ChartSourceRow: "patient_id",
     DataKeyRow: "subject_id",
     # A review is opened on the occasion of one of the two, of whom the event is.
     DuplicateRow: "patient_id, other_id",
@@ -57,6 +67,7 @@ UNGUARDED: Mapping[type[Base], str] = {
     CredentialRow: "of accounts",
     MessageRow: "to accounts",
     PractitionerRow: "of those who treat",
+    ClosureRow: "of those who treat",
     PractitionerIdentifierRow: "of those who treat",
     AccessReportRow: "how many days of the trail were looked through",
     AuditEventRow: "the trail itself, to which is only ever added",

@@ -14,10 +14,12 @@ from clarity.application.ports import Clock, NewId, Trail
 from clarity.application.ports.telemetry import Kind
 from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, StorageFailed, TrailUnavailable
+from clarity.domain.notes import Note, NoteFilter
 from clarity.persistence.access_reports import SqlAccessReportRepository
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
 from clarity.persistence.audit import append
 from clarity.persistence.break_glass.repository import BreakGlassTable, SqlBreakGlassRepository
+from clarity.persistence.charts import SqlChartRepository
 from clarity.persistence.consents.repository import ConsentTable, SqlConsentRepository
 from clarity.persistence.credentials import SqlCredentialRepository
 from clarity.persistence.disclosures.repository import DisclosureTable, SqlDisclosureRepository
@@ -30,6 +32,7 @@ from clarity.persistence.identifiers import BlindIndexing, IdentifierTable
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.links import SqlLinkRepository
+from clarity.persistence.notes import NoteTable
 from clarity.persistence.outbox import SqlOutbox
 from clarity.persistence.patients.lists import PatientLists
 from clarity.persistence.patients.mapping import PatientTable
@@ -102,6 +105,7 @@ class Tools:
     consents: ConsentTable
     disclosures: DisclosureTable
     duplicates: DuplicateTable
+    notes: NoteTable
     patient_identifiers: IdentifierTable
     patient_lists: PatientLists
     practitioner_identifiers: IdentifierTable
@@ -121,6 +125,7 @@ class Tools:
             consents=ConsentTable(keys),
             disclosures=DisclosureTable(keys),
             duplicates=DuplicateTable(keys),
+            notes=NoteTable(keys),
             patient_identifiers=identifiers,
             patient_lists=PatientLists(patients, identifiers),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
@@ -162,6 +167,11 @@ class SqlWork:
         """The disclosures outside the practice."""
         tools = self._tools
         return SqlDisclosureRepository(self.session, tools.patients, tools.disclosures, self.ledger, tools.trail.decode)
+
+    @cached_property
+    def notes(self) -> SqlChartRepository[Note, NoteFilter]:
+        """The clinical notes."""
+        return SqlChartRepository(self.session, self._tools.patients, self._tools.notes, self.ledger)
 
     @cached_property
     def break_glass(self) -> SqlBreakGlassRepository:

@@ -4,6 +4,7 @@ from clarity.application.ports.access_reports import AccessReportRepository
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
 from clarity.application.ports.basics import Clock, NewId
 from clarity.application.ports.break_glass import BreakGlassRepository, QueuePlace
+from clarity.application.ports.charts import Chart, ChartRepository, RecordRevision
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository, MachineKeys
 from clarity.application.ports.disclosures import AccountingPress, DisclosureRepository
@@ -28,6 +29,8 @@ __all__ = [
     "BeginReading",
     "BeginWork",
     "BreakGlassRepository",
+    "Chart",
+    "ChartRepository",
     "Clock",
     "ConsentRepository",
     "CountedPage",
@@ -57,6 +60,7 @@ __all__ = [
     "Pseudonyms",
     "QueuePlace",
     "RateLimit",
+    "RecordRevision",
     "Revision",
     "SecondFactorRepository",
     "SessionRepository",

@@ -150,6 +150,10 @@ class PatientRepository(Protocol):
         """
         ...
 
+    def check_label(self, admitted: Admitted) -> None:
+        """Raise `NotFound` if the exact label of the admitted record forbids it. Nothing of it is handed out."""
+        ...
+
     def require_also(self, admitted: Admitted, action: Action) -> None:
         """Raise `Forbidden` unless whoever was admitted may do `action` to the record too, by its exact label."""
         ...

@@ -8,6 +8,7 @@ from uuid import UUID
 from clarity.application.ports.access_reports import AccessReportRepository
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
 from clarity.application.ports.break_glass import BreakGlassRepository
+from clarity.application.ports.charts import ChartRepository
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository
 from clarity.application.ports.disclosures import DisclosureRepository
@@ -19,6 +20,7 @@ from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.second_factors import SecondFactorRepository
 from clarity.application.ports.trail import TrailReader
 from clarity.domain.audit import Attempt
+from clarity.domain.notes import Note, NoteFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,11 @@ class Work(Protocol):
     @property
     def disclosures(self) -> DisclosureRepository:
         """The disclosures outside the practice."""
+        ...
+
+    @property
+    def notes(self) -> ChartRepository[Note, NoteFilter]:
+        """The clinical notes."""
         ...
 
     @property

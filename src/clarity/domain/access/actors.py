@@ -100,6 +100,13 @@ class Action(IntEnum):
     EXPORT = 36
     ACCOUNT_FOR = 37
     REPORT = 38
+    CANCEL = 39
+    COMPLETE = 40
+    SIGN = 41
+    COSIGN = 42
+    REQUEST_AMENDMENT = 43
+    DECIDE_AMENDMENT = 44
+    STOP = 45
 
     @property
     def title(self) -> str:
@@ -148,6 +155,8 @@ class Relation(StrEnum):
     """The actor made the record. A patient's own record has no author: to register somebody is to author nothing."""
     EMERGENCY = "break-glass"
     """The actor broke the glass for this patient, and the time is not over."""
+    PARTICIPANT = "participant's"
+    """The actor is linked to a practitioner whom the record itself is about, such as that of an appointment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

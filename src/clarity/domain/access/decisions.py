@@ -213,19 +213,25 @@ def _allowed(fields: dict[Relation, PatientField]) -> Decision:
 
 
 _OF_ANYBODY = frozenset({Relation.ANYBODY})
+_OF_THE_AUTHOR = frozenset({Relation.AUTHOR})
+_OF_NOBODY = frozenset[Relation]()
 
 
 def relations_of(actor: Actor, patient: PatientId, standing: Standing) -> frozenset[Relation]:
     """Return every relation in which `actor` stands to a record of `patient`."""
+    if standing.draft:
+        return _OF_THE_AUTHOR if actor.id == standing.author else _OF_NOBODY
     relations: set[Relation] = set()
     if actor.practitioner is not None and actor.practitioner in standing.care_team:
         relations.add(Relation.CARE_TEAM)
-    if actor.patient is not None and actor.patient == patient:
+    if actor.patient is not None and actor.patient == (standing.person or patient):
         relations.add(Relation.SELF)
     if actor.id == standing.author:
         relations.add(Relation.AUTHOR)
     if actor.id in standing.emergencies:
         relations.add(Relation.EMERGENCY)
+    if standing.participants and actor.practitioner in standing.participants:
+        relations.add(Relation.PARTICIPANT)
     return _OF_ANYBODY | relations if relations else _OF_ANYBODY
 
 

@@ -5,12 +5,22 @@
 """
 
 from clarity.domain.access.actors import Action, Relation, Role
+from clarity.domain.access.grounds import (
+    ACCOUNTING,
+    ALL_BUT_PSYCHOTHERAPY,
+    BY_AUTHOR,
+    BY_CONSENT,
+    BY_CONSENT_OR_AUTHORISATION,
+    IN_EMERGENCY,
+    OF_THE_OWN,
+    ORDINARY,
+    READ,
+)
+from clarity.domain.access.practice import PRACTICE_RULES
 from clarity.domain.access.rules import Policy, Rule
 from clarity.domain.patients import ALL_FIELDS, DEMOGRAPHICS, PatientField
 from clarity.domain.records import Label, Resource
 
-_ORDINARY = frozenset({Label.NORMAL, Label.RESTRICTED})
-_ALL_BUT_PSYCHOTHERAPY = frozenset({Label.NORMAL, Label.RESTRICTED, Label.PART2})
 _PEOPLE = (
     Role.ADMINISTRATOR,
     Role.CLINICIAN,
@@ -21,12 +31,6 @@ _PEOPLE = (
     Role.PATIENT,
     Role.DEVICE,
 )
-_BY_CONSENT = "42 CFR 2.31 (consent), 2.32 (the notice that goes with the record)"
-_BY_CONSENT_OR_AUTHORISATION = f"{_BY_CONSENT}; 45 CFR 164.508(a)(2) (authorisation, for psychotherapy notes)"
-_BY_AUTHOR = "45 CFR 164.501 (psychotherapy notes are kept apart, by who wrote them); 42 CFR 2.12(c)(3)"
-_IN_EMERGENCY = "45 CFR 164.312(a)(2)(ii) (emergency access); 42 CFR 2.51 (medical emergencies)"
-_ACCOUNTING = "45 CFR 164.528 (accounting of disclosures)"
-_OF_THE_OWN = "45 CFR 164.524(a)(1)(i) (access, psychotherapy notes left out); 42 CFR 2.23 (no consent needed)"
 # Each by its name: of a new kind of record nobody has thought until it is written here.
 _KEPT_BESIDE_PATIENTS = (
     Resource.PRACTITIONER,
@@ -42,7 +46,6 @@ _KEPT_BESIDE_PATIENTS = (
     Resource.DISCLOSURE,
 )
 _STAFF = (Role.ADMINISTRATOR, Role.CLINICIAN, Role.NURSE, Role.FRONT_DESK, Role.COMPLIANCE_OFFICER)
-_READ = frozenset({Action.VIEW, Action.LIST, Action.SEARCH})
 _CARER_FIELDS = ALL_FIELDS & ~(PatientField.SOURCES | PatientField.LEGAL_HOLD | PatientField.REMOVAL)
 _NURSE_FIELDS = _CARER_FIELDS & ~PatientField.LABEL
 _OWN_FIELDS = _CARER_FIELDS & ~PatientField.NOTES
@@ -66,20 +69,20 @@ _OPERATOR = (
     Rule(
         role=Role.SYSTEM,
         resource=Resource.PATIENT,
-        actions=_READ | {Action.SEARCH_BY_SSN, Action.VIEW_HISTORY},
+        actions=READ | {Action.SEARCH_BY_SSN, Action.VIEW_HISTORY},
         relation=Relation.ANYBODY,
-        labels=_ORDINARY,
+        labels=ORDINARY,
         consented=frozenset({Label.PART2}),
         fields=ALL_FIELDS,
-        basis=_BY_CONSENT,
+        basis=BY_CONSENT,
     ),
     # What changes a record without showing it to anybody reaches every record.
     Rule(
         role=Role.SYSTEM,
         resource=Resource.PATIENT,
-        actions=frozenset(Action) - _READ - {Action.SEARCH_BY_SSN, Action.VIEW_HISTORY, Action.BREAK_GLASS},
+        actions=frozenset(Action) - READ - {Action.SEARCH_BY_SSN, Action.VIEW_HISTORY, Action.BREAK_GLASS},
         relation=Relation.ANYBODY,
-        labels=_ALL_BUT_PSYCHOTHERAPY,
+        labels=ALL_BUT_PSYCHOTHERAPY,
         fields=ALL_FIELDS,
     ),
     *(
@@ -94,7 +97,7 @@ _CLINICIAN = (
     Rule(
         role=Role.CLINICIAN,
         resource=Resource.PATIENT,
-        actions=_READ
+        actions=READ
         | {
             Action.SEARCH_BY_SSN,
             Action.VIEW_HISTORY,
@@ -104,29 +107,29 @@ _CLINICIAN = (
             Action.RECORD_DEATH,
         },
         relation=Relation.CARE_TEAM,
-        labels=_ORDINARY,
+        labels=ORDINARY,
         consented=frozenset({Label.PART2, Label.PSYCHOTHERAPY}),
         fields=_CARER_FIELDS,
-        basis=_BY_CONSENT_OR_AUTHORISATION,
+        basis=BY_CONSENT_OR_AUTHORISATION,
     ),
     Rule(
         role=Role.CLINICIAN,
         resource=Resource.PATIENT,
         actions=frozenset({Action.CHANGE_CARE_TEAM}),
         relation=Relation.CARE_TEAM,
-        labels=_ORDINARY,
+        labels=ORDINARY,
         consented=frozenset({Label.PART2}),
         fields=PatientField.CARE_TEAM,
-        basis=_BY_CONSENT,
+        basis=BY_CONSENT,
     ),
     Rule(
         role=Role.CLINICIAN,
         resource=Resource.PATIENT,
-        actions=_READ | {Action.VIEW_HISTORY, Action.CHANGE},
+        actions=READ | {Action.VIEW_HISTORY, Action.CHANGE},
         relation=Relation.AUTHOR,
         labels=frozenset({Label.PART2, Label.PSYCHOTHERAPY}),
         fields=_CARER_FIELDS,
-        basis=_BY_AUTHOR,
+        basis=BY_AUTHOR,
     ),
 )
 
@@ -134,12 +137,12 @@ _NURSE = (
     Rule(
         role=Role.NURSE,
         resource=Resource.PATIENT,
-        actions=_READ | {Action.VIEW_HISTORY, Action.CHANGE},
+        actions=READ | {Action.VIEW_HISTORY, Action.CHANGE},
         relation=Relation.CARE_TEAM,
-        labels=_ORDINARY,
+        labels=ORDINARY,
         consented=frozenset({Label.PART2}),
         fields=_NURSE_FIELDS,
-        basis=_BY_CONSENT,
+        basis=BY_CONSENT,
     ),
 )
 
@@ -152,17 +155,17 @@ _CARERS = tuple(
             resource=Resource.PATIENT,
             actions=frozenset({Action.BREAK_GLASS}),
             relation=Relation.ANYBODY,
-            labels=_ALL_BUT_PSYCHOTHERAPY,
-            basis=_IN_EMERGENCY,
+            labels=ALL_BUT_PSYCHOTHERAPY,
+            basis=IN_EMERGENCY,
         ),
         Rule(
             role=role,
             resource=Resource.PATIENT,
-            actions=_READ | {Action.VIEW_HISTORY},
+            actions=READ | {Action.VIEW_HISTORY},
             relation=Relation.EMERGENCY,
-            labels=_ALL_BUT_PSYCHOTHERAPY,
+            labels=ALL_BUT_PSYCHOTHERAPY,
             fields=fields,
-            basis=_IN_EMERGENCY,
+            basis=IN_EMERGENCY,
         ),
         Rule(
             role=role,
@@ -189,7 +192,7 @@ _FRONT_DESK = (
     Rule(
         role=Role.FRONT_DESK,
         resource=Resource.PATIENT,
-        actions=_READ
+        actions=READ
         | {Action.SEARCH_BY_SSN, Action.REGISTER, Action.CHANGE, Action.REACTIVATE, Action.RECORD_DEATH, Action.MERGE}
         | {Action.UNMERGE},
         relation=Relation.ANYBODY,
@@ -223,7 +226,7 @@ _COMPLIANCE_OFFICER = (
         resource=Resource.PATIENT,
         actions=frozenset({Action.CHANGE_LEGAL_HOLD, Action.LIST_LEGAL_HOLDS}),
         relation=Relation.ANYBODY,
-        labels=_ALL_BUT_PSYCHOTHERAPY,
+        labels=ALL_BUT_PSYCHOTHERAPY,
         fields=PatientField.LEGAL_HOLD,
     ),
     Rule(
@@ -231,7 +234,7 @@ _COMPLIANCE_OFFICER = (
         resource=Resource.PATIENT,
         actions=frozenset({Action.DELETE, Action.OVERRIDE_RETENTION, Action.VIEW_TOMBSTONE}),
         relation=Relation.ANYBODY,
-        labels=_ALL_BUT_PSYCHOTHERAPY,
+        labels=ALL_BUT_PSYCHOTHERAPY,
         fields=PatientField.REMOVAL,
     ),
     Rule(
@@ -252,7 +255,7 @@ _COMPLIANCE_OFFICER = (
         resource=Resource.DISCLOSURE,
         actions=frozenset({Action.LIST, Action.REGISTER, Action.CHANGE, Action.REVIEW, Action.ACCOUNT_FOR}),
         relation=Relation.ANYBODY,
-        basis=_ACCOUNTING,
+        basis=ACCOUNTING,
     ),
     # An accounting is a letter, and names whom it is about.
     Rule(
@@ -260,9 +263,9 @@ _COMPLIANCE_OFFICER = (
         resource=Resource.PATIENT,
         actions=frozenset({Action.ACCOUNT_FOR}),
         relation=Relation.ANYBODY,
-        labels=_ALL_BUT_PSYCHOTHERAPY,
+        labels=ALL_BUT_PSYCHOTHERAPY,
         fields=PatientField.NAMES,
-        basis=_ACCOUNTING,
+        basis=ACCOUNTING,
     ),
 )
 
@@ -272,7 +275,7 @@ _ADMINISTRATOR = (
         resource=Resource.PATIENT,
         actions=frozenset({Action.DELETE}),
         relation=Relation.ANYBODY,
-        labels=_ALL_BUT_PSYCHOTHERAPY,
+        labels=ALL_BUT_PSYCHOTHERAPY,
         fields=PatientField.REMOVAL,
     ),
     Rule(
@@ -323,11 +326,11 @@ _OTHERS = (
     Rule(
         role=Role.PATIENT,
         resource=Resource.PATIENT,
-        actions=_READ,
+        actions=READ,
         relation=Relation.SELF,
-        labels=_ALL_BUT_PSYCHOTHERAPY,
+        labels=ALL_BUT_PSYCHOTHERAPY,
         fields=_OWN_FIELDS,
-        basis=_OF_THE_OWN,
+        basis=OF_THE_OWN,
     ),
     Rule(
         role=Role.PATIENT,
@@ -340,16 +343,16 @@ _OTHERS = (
         resource=Resource.DISCLOSURE,
         actions=frozenset({Action.ACCOUNT_FOR}),
         relation=Relation.SELF,
-        basis=_ACCOUNTING,
+        basis=ACCOUNTING,
     ),
     Rule(
         role=Role.PATIENT,
         resource=Resource.PATIENT,
         actions=frozenset({Action.ACCOUNT_FOR}),
         relation=Relation.SELF,
-        labels=_ALL_BUT_PSYCHOTHERAPY,
+        labels=ALL_BUT_PSYCHOTHERAPY,
         fields=PatientField.NAMES,
-        basis=_ACCOUNTING,
+        basis=ACCOUNTING,
     ),
 )
 
@@ -403,6 +406,7 @@ RULES: tuple[Rule, ...] = (
     *_OTHERS,
     *_OF_ALL_STAFF,
     *_OF_EVERY_ACCOUNT,
+    *PRACTICE_RULES,
 )
 
 POLICY = Policy.of(RULES)

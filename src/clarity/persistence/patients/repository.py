@@ -200,6 +200,11 @@ class SqlPatientRepository:
         await self._write_ties(opened.patient, saved)
         return _as_shown(saved, shown)
 
+    def check_label(self, admitted: Admitted) -> None:
+        """Raise `NotFound` if the exact label of the admitted record forbids it."""
+        record = as_stored(admitted)
+        admitted.check_label(self.table.label_of(record), self.table.consents_of(record))
+
     def require_also(self, admitted: Admitted, action: Action) -> None:
         """Raise `Forbidden` unless whoever was admitted may do `action` to the record too, by its exact label."""
         record = as_stored(admitted)
@@ -274,7 +279,7 @@ class SqlPatientRepository:
         """Return the versions of the admitted record below `before`, the newest first."""
         current = as_stored(admitted)
         # Also where the present version is not asked for: whoever may not see the record may not see what it was.
-        admitted.check_label(self.table.label_of(current), self.table.consents_of(current))
+        self.check_label(admitted)
         revisions: list[Revision] = []
         withheld: set[Reason] = set()
         while wanted := at_most - len(revisions):

@@ -1,0 +1,1 @@
+"""Appointments, and the days on which nobody has any."""
