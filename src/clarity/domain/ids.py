@@ -4,8 +4,10 @@ from typing import NewType
 from uuid import UUID
 
 AccountId = NewType("AccountId", UUID)
+AmendmentId = NewType("AmendmentId", UUID)
 AppointmentId = NewType("AppointmentId", UUID)
 BreakGlassId = NewType("BreakGlassId", UUID)
+ClosureId = NewType("ClosureId", UUID)
 ConsentId = NewType("ConsentId", UUID)
 CredentialId = NewType("CredentialId", UUID)
 DisclosureId = NewType("DisclosureId", UUID)
