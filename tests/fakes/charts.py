@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown
-from clarity.application.ports import Chart, CountedPage, RecordRevision
+from clarity.application.ports import Chart, CountedPage, RecordRevision, UncountedPage
+from clarity.application.ports.charts import LOOKED_THROUGH
 from clarity.domain.access import Consent, Scope, decide
 from clarity.domain.charts import ChartRecord
 from clarity.domain.errors import CannotOpen, StaleWrite, UnauditedAccess
@@ -71,14 +72,35 @@ class MemoryChartRepository(Generic[Entity, Conditions]):
     ) -> CountedPage:
         found = [
             self._sealed(versions, chart.whose)
-            for _, versions in sorted(self._all.items(), reverse=True)
-            if versions[-1].entity.patient in chart.patients
-            and self.meets(versions[-1].entity, conditions)
-            and self._covers(scope, versions, chart.whose)
-            and (provided is None or provided(versions[-1].entity))
+            for versions in self._asked(scope, chart, conditions)
+            if provided is None or provided(versions[-1].entity)
         ]
         page = [one for one in found if after is None or one.id < after][:at_most]
         return CountedPage.of(page, len(found))
+
+    async def find_page(
+        self,
+        scope: Scope,
+        chart: Chart,
+        conditions: Conditions,
+        *,
+        provided: Callable[[Entity], bool] | None = None,
+        after: UUID | None,
+        at_most: int,
+    ) -> UncountedPage:
+        behind = [
+            versions
+            for versions in self._asked(scope, chart, conditions)
+            if after is None or versions[-1].entity.id < after
+        ]
+        found: list[Sealed] = []
+        for versions in behind[:LOOKED_THROUGH]:
+            if len(found) == at_most:
+                return UncountedPage(records=found, resume=after)
+            after = versions[-1].entity.id
+            if provided is None or provided(versions[-1].entity):
+                found.append(self._sealed(versions, chart.whose))
+        return UncountedPage(records=found, resume=after if len(behind) > LOOKED_THROUGH else None)
 
     def open(self, admitted: Admitted) -> Entity:
         versions = self._all[admitted.record.id]
@@ -139,6 +161,16 @@ class MemoryChartRepository(Generic[Entity, Conditions]):
     @property
     def _all(self) -> dict[UUID, tuple[StoredRecord, ...]]:
         return self.tables.charts.setdefault(self.resource, {})
+
+    def _asked(self, scope: Scope, chart: Chart, conditions: Conditions) -> list[tuple[StoredRecord, ...]]:
+        """Return the records of a chart that the scope covers and that meet the conditions, the latest first."""
+        return [
+            versions
+            for _, versions in sorted(self._all.items(), reverse=True)
+            if versions[-1].entity.patient in chart.patients
+            and self.meets(versions[-1].entity, conditions)
+            and self._covers(scope, versions, chart.whose)
+        ]
 
     def _write(self, entity: Entity, *, version: int) -> Entity:
         stamp = self.ledger.stamp()

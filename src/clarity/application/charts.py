@@ -8,7 +8,7 @@ from uuid import UUID
 
 from clarity.application.admission import Admitted, admit, admit_each
 from clarity.application.pages import Page, page_size
-from clarity.application.ports import Chart, ChartRepository, Cursors, RecordRevision, Work
+from clarity.application.ports import Chart, ChartLog, ChartRepository, Cursors, RecordRevision, Work
 from clarity.domain.access import Action, Actor, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.charts import ChartRecord
@@ -18,6 +18,8 @@ from clarity.domain.records import Sealed
 
 Entity = TypeVar("Entity", bound=ChartRecord)
 Conditions = TypeVar("Conditions")
+
+_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +37,11 @@ class PageAsked(Generic[Entity, Conditions]):
 
 
 @dataclass(frozen=True, slots=True)
-class Charting(Generic[Entity, Conditions]):
-    """What `actor` does to `records` of one kind, in patients' charts, within one unit of work."""
+class ChartLogging(Generic[Entity, Conditions]):
+    """What `actor` does to `records` of one kind that are only ever added, in patients' charts, in one unit of work."""
 
     work: Work
-    records: ChartRepository[Entity, Conditions]
+    records: ChartLog[Entity, Conditions]
     actor: Actor
     at: datetime
 
@@ -65,7 +67,7 @@ class Charting(Generic[Entity, Conditions]):
         return entity
 
     async def admit_new(self, entity: Entity, *, action: Action = Action.REGISTER) -> Admitted:
-        """Admit a record that is about to be made in the chart of its patient, for `ChartRepository.add`.
+        """Admit a record that is about to be made in the chart of its patient, for `ChartLog.add`.
 
         Raises `NotFound` if there is no such patient, or none for whom the actor may make one.
         """
@@ -84,7 +86,7 @@ class Charting(Generic[Entity, Conditions]):
         self.work.patients.check_label(admitted)
         return admitted.attempt, Chart(whose=whose, patients=await merged_into(self.work, patient))
 
-    async def page(
+    async def uncounted_page(
         self,
         patient: PatientId,
         asked: PageAsked[Entity, Conditions],
@@ -92,25 +94,48 @@ class Charting(Generic[Entity, Conditions]):
         *,
         action: Action = Action.LIST,
     ) -> Page[Entity]:
-        """Return a page of the records in a patient's chart that the actor may see, the latest recorded first.
+        """Return a page as `Charting.page` does, and count nothing but what is on it.
 
-        Raises as `chart` does. What does not open is left out and noted as failed.
+        It may have fewer records than were asked for, even none, and yet have a next one.
         """
-        kind = self.records.resource
-        context = b"|".join((b"chart", kind.name.encode(), self.actor.id.bytes, patient.bytes, asked.spelt))
-        after = UUID(bytes=cursors.open(asked.cursor, context)) if asked.cursor else None
-        size = page_size(asked.at_most)
-        attempt, chart = await self.chart(action, patient)
-        if asked.spelt:
-            attempt.query_mac = self.work.query_mac(asked.spelt)
-        scope = scope_of(self.actor, action, kind, at=self.at)
-        found = await self.records.find_counted_page(
-            scope, chart, asked.conditions, provided=asked.provided, after=after, at_most=size + 1
+        context, after, size = self._place(patient, asked, cursors)
+        attempt, chart = await self._chart_of(action, patient, asked)
+        scope = scope_of(self.actor, action, self.records.resource, at=self.at)
+        found = await self.records.find_page(
+            scope, chart, asked.conditions, provided=asked.provided, after=after, at_most=size
         )
-        items = self.open_each(admit_each(attempt, found.records[:size]))
-        more = len(found.records) > size
-        next_cursor = cursors.seal(found.records[size - 1].id.bytes, context) if more else ""
-        return Page(items=items, next_cursor=next_cursor, count=found.count, exact=found.exact)
+        items = self.open_each(admit_each(attempt, found.records))
+        next_cursor = cursors.seal(found.resume.bytes, context) if found.resume else ""
+        return Page(items=items, next_cursor=next_cursor, count=len(items), exact=False)
+
+    async def beside(
+        self,
+        attempt: Attempt,
+        chart: Chart,
+        conditions: Conditions,
+        *,
+        provided: Callable[[Entity], bool],
+        rounds: int = 1,
+    ) -> tuple[tuple[Entity, ...], bool]:
+        """Open the records in a chart that are as `provided`, beside those that a noted attempt names already.
+
+        Each of the `rounds` looks through as many as one page does, at most. Tells whether that were all.
+        """
+        named = attempt.ids
+        scope = scope_of(self.actor, attempt.action, self.records.resource, at=self.at)
+        records: list[Sealed] = []
+        after: UUID | None = None
+        for _ in range(rounds):
+            found = await self.records.find_page(
+                scope, chart, conditions, provided=provided, after=after, at_most=_AT_A_TIME
+            )
+            records += (record for record in found.records if record.id not in named)
+            after = found.resume
+            if after is None:
+                break
+        opened = self.open_each(admit_each(attempt, records))
+        attempt.ids = (*named, *attempt.ids)
+        return opened, after is None
 
     def open_each(self, admitted: Iterable[Admitted]) -> tuple[Entity, ...]:
         """Open what was admitted; what does not open is left out and noted as failed."""
@@ -124,13 +149,22 @@ class Charting(Generic[Entity, Conditions]):
                 continue
         return tuple(opened)
 
-    async def history(
-        self, patient: PatientId, record: UUID, *, before: int | None = None, at_most: int = 20
-    ) -> tuple[RecordRevision[Entity], ...]:
-        """Return the versions of a record below `before`, the newest first. Raises `NotFound` as `open` does."""
-        found = await self.find(patient, record)
-        admitted = admit(self.work, self.actor, Action.VIEW_HISTORY, found, at=self.at)
-        return tuple(await self.records.history(admitted, before=before, at_most=page_size(at_most)))
+    def _place(
+        self, patient: PatientId, asked: PageAsked[Entity, Conditions], cursors: Cursors
+    ) -> tuple[bytes, UUID | None, int]:
+        """Return what cursors of this question are bound to, the record that the page begins behind, and its size."""
+        kind = self.records.resource
+        context = b"|".join((b"chart", kind.name.encode(), self.actor.id.bytes, patient.bytes, asked.spelt))
+        after = UUID(bytes=cursors.open(asked.cursor, context)) if asked.cursor else None
+        return context, after, page_size(asked.at_most)
+
+    async def _chart_of(
+        self, action: Action, patient: PatientId, asked: PageAsked[Entity, Conditions]
+    ) -> tuple[Attempt, Chart]:
+        attempt, chart = await self.chart(action, patient)
+        if asked.spelt:
+            attempt.query_mac = self.work.query_mac(asked.spelt)
+        return attempt, chart
 
     def _note_broken(self, entry: Admitted, exc: CannotOpen) -> None:
         attempt, record = entry.attempt, entry.record
@@ -144,6 +178,57 @@ class Charting(Generic[Entity, Conditions]):
             ids=(record.id,),
         )
         self.work.note(broken).fail(exc)
+
+
+@dataclass(frozen=True, slots=True)
+class Charting(ChartLogging[Entity, Conditions]):
+    """What `actor` does to `records` of one kind that change, in patients' charts, within one unit of work."""
+
+    records: ChartRepository[Entity, Conditions]
+
+    async def page(
+        self,
+        patient: PatientId,
+        asked: PageAsked[Entity, Conditions],
+        cursors: Cursors,
+        *,
+        action: Action = Action.LIST,
+    ) -> Page[Entity]:
+        """Return a page of the records in a patient's chart that the actor may see, the latest recorded first.
+
+        Raises as `chart` does. What does not open is left out and noted as failed.
+        """
+        page, _, _ = await self.page_in_chart(patient, asked, cursors, action=action)
+        return page
+
+    async def page_in_chart(
+        self,
+        patient: PatientId,
+        asked: PageAsked[Entity, Conditions],
+        cursors: Cursors,
+        *,
+        action: Action = Action.LIST,
+    ) -> tuple[Page[Entity], Attempt, Chart]:
+        """Return what `page` does, with the noted attempt and the chart, for whoever looks for more `beside` it."""
+        context, after, size = self._place(patient, asked, cursors)
+        attempt, chart = await self._chart_of(action, patient, asked)
+        scope = scope_of(self.actor, action, self.records.resource, at=self.at)
+        found = await self.records.find_counted_page(
+            scope, chart, asked.conditions, provided=asked.provided, after=after, at_most=size + 1
+        )
+        items = self.open_each(admit_each(attempt, found.records[:size]))
+        more = len(found.records) > size
+        next_cursor = cursors.seal(found.records[size - 1].id.bytes, context) if more else ""
+        page = Page(items=items, next_cursor=next_cursor, count=found.count, exact=found.exact)
+        return page, attempt, chart
+
+    async def history(
+        self, patient: PatientId, record: UUID, *, before: int | None = None, at_most: int = 20
+    ) -> tuple[RecordRevision[Entity], ...]:
+        """Return the versions of a record below `before`, the newest first. Raises `NotFound` as `open` does."""
+        found = await self.find(patient, record)
+        admitted = admit(self.work, self.actor, Action.VIEW_HISTORY, found, at=self.at)
+        return tuple(await self.records.history(admitted, before=before, at_most=page_size(at_most)))
 
 
 async def merged_into(work: Work, patient: PatientId) -> tuple[PatientId, ...]:

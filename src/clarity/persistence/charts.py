@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted, Shown
 from clarity.application.pages import COUNTED_EXACTLY
-from clarity.application.ports import Chart, Clock, CountedPage, RecordRevision
+from clarity.application.ports import Chart, Clock, CountedPage, RecordRevision, UncountedPage
+from clarity.application.ports.charts import LOOKED_THROUGH
 from clarity.domain.access import Reason, Scope
 from clarity.domain.charts import ChartRecord
 from clarity.domain.errors import CannotOpen, NotFound, StaleWrite, UnauditedAccess
@@ -29,6 +30,8 @@ Entity = TypeVar("Entity", bound=ChartRecord)
 Conditions = TypeVar("Conditions")
 
 _ROWS_AT_A_TIME = 500
+# To open as many takes a few milliseconds, in which nobody else is answered.
+_ROWS_IN_A_STEP = 100
 _OUTSIDE = frozenset({"id", "patient", "version", "author", "notice"})
 
 
@@ -181,7 +184,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         found = await self.table.find(self.session, record)
         if not isinstance(found, SealedChartRecord) or not isinstance(whose, SealedRecord):
             return Sealed(resource=self.resource, id=record, patient=whose.patient)
-        return _standing_as(found, whose)
+        return standing_as(found, whose)
 
     def new(self, whose: Sealed, record: UUID, label: Label, author: UUID) -> Sealed:
         """Return how a record that is about to be made will stand."""
@@ -190,7 +193,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         common = {item.name: getattr(whose, item.name) for item in fields(SealedRecord)}
         common |= {"resource": self.resource, "id": record, "version": 0, "ciphertext": b""}
         standing = Standing(author=author if self.table.rows.authored else None, guarded=label is not Label.NORMAL)
-        return _standing_as(SealedChartRecord(**common | {"standing": standing}, status=""), whose)
+        return standing_as(SealedChartRecord(**common | {"standing": standing}, status=""), whose)
 
     async def find_counted_page(
         self,
@@ -203,12 +206,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         at_most: int,
     ) -> CountedPage:
         """Return some records of a chart that `scope` covers, and how many there are in all."""
-        rows = self.table.rows
-        asked = [
-            rows.patient_id.in_(chart.patients),
-            in_chart(scope, rows, chart.whose),
-            *self.table.chosen(conditions),
-        ]
+        asked = self._asked(scope, chart, conditions)
         enough = COUNTED_EXACTLY + 1
         judged = self._judged(scope, chart, asked, provided)
         if provided is not None or (chart.whose.standing is not None and chart.whose.standing.guarded):
@@ -227,6 +225,44 @@ class SqlChartRepository(Generic[Entity, Conditions]):
             if len(page) == at_most:
                 break
         return CountedPage.of(page, await self._count(scope, asked, judged, enough))
+
+    async def find_page(
+        self,
+        scope: Scope,
+        chart: Chart,
+        conditions: Conditions,
+        *,
+        provided: Callable[[Entity], bool] | None = None,
+        after: UUID | None,
+        at_most: int,
+    ) -> UncountedPage:
+        """Return some records of a chart that `scope` covers, after looking through no more than is bearable."""
+        whose, rows = as_fetched(chart.whose), self.table.rows
+        asked = self._asked(scope, chart, conditions)
+        found = list[Sealed]()
+        for _ in range(LOOKED_THROUGH // _ROWS_IN_A_STEP):
+            behind = [] if after is None else [rows.id < after]
+            size = at_most + 1 if provided is None else _ROWS_IN_A_STEP
+            some = self.table.fetched.where(*asked, *behind).order_by(rows.id.desc()).limit(size)
+            fetched = (await self.session.execute(some)).all()
+            for row in fetched:
+                if len(found) == at_most:
+                    return UncountedPage(records=found, resume=after)
+                record = standing_as(self.table.record_of(row), whose)
+                after = record.id
+                if self._may_be_shown(scope, record, provided):
+                    found.append(record)
+            if len(fetched) < size:
+                return UncountedPage(records=found)
+        return UncountedPage(records=found, resume=after)
+
+    def _asked(self, scope: Scope, chart: Chart, conditions: Conditions) -> list[ColumnElement[bool]]:
+        rows = self.table.rows
+        return [
+            rows.patient_id.in_(chart.patients),
+            in_chart(scope, rows, chart.whose),
+            *self.table.chosen(conditions),
+        ]
 
     async def _count(self, scope: Scope, asked: Sequence[Any], judged: Any, enough: int) -> int:
         """Return how many there are, those that are guarded opened to tell, or stop where there are `enough`."""
@@ -253,7 +289,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
                 some = self.table.fetched.where(*asked, *more, *behind).order_by(rows.id.desc()).limit(at_a_time)
                 fetched = (await self.session.execute(some)).all()
                 for row in fetched:
-                    record = _standing_as(self.table.record_of(row), whose)
+                    record = standing_as(self.table.record_of(row), whose)
                     if self._may_be_shown(scope, record, provided):
                         yield record
                 if len(fetched) < at_a_time:
@@ -367,7 +403,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         return self._labels[place]
 
 
-def _standing_as(record: SealedChartRecord, whose: SealedRecord) -> SealedChartRecord:
+def standing_as(record: SealedChartRecord, whose: SealedRecord) -> SealedChartRecord:
     """Return a record of the patient `whose` record it is, or whose merged record it was, to stand as theirs does."""
     standing, own = whose.standing, record.standing
     if standing is None or own is None:

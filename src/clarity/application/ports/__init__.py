@@ -2,9 +2,10 @@
 
 from clarity.application.ports.access_reports import AccessReportRepository
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
+from clarity.application.ports.appointments import AppointmentRepository, ScheduleRepository, TimePlace
 from clarity.application.ports.basics import Clock, NewId
 from clarity.application.ports.break_glass import BreakGlassRepository, QueuePlace
-from clarity.application.ports.charts import Chart, ChartRepository, RecordRevision
+from clarity.application.ports.charts import Chart, ChartLog, ChartRepository, RecordRevision, UncountedPage
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository, MachineKeys
 from clarity.application.ports.disclosures import AccountingPress, DisclosureRepository
@@ -26,10 +27,12 @@ __all__ = [
     "AccountRepository",
     "AccountingPress",
     "Answered",
+    "AppointmentRepository",
     "BeginReading",
     "BeginWork",
     "BreakGlassRepository",
     "Chart",
+    "ChartLog",
     "ChartRepository",
     "Clock",
     "ConsentRepository",
@@ -62,13 +65,16 @@ __all__ = [
     "RateLimit",
     "RecordRevision",
     "Revision",
+    "ScheduleRepository",
     "SecondFactorRepository",
     "SessionRepository",
+    "TimePlace",
     "Tokens",
     "Trail",
     "TrailCount",
     "TrailFormat",
     "TrailPage",
     "TrailReader",
+    "UncountedPage",
     "Work",
 ]

@@ -13,6 +13,9 @@ from clarity.domain.charts import ChartRecord
 from clarity.domain.ids import PatientId
 from clarity.domain.records import Label, Resource, Sealed
 
+LOOKED_THROUGH = 1_000
+"""How many records are opened at most for one page that is not counted."""
+
 Entity = TypeVar("Entity", bound=ChartRecord)
 Revised_co = TypeVar("Revised_co", bound=ChartRecord, covariant=True)
 Conditions_contra = TypeVar("Conditions_contra", contravariant=True)
@@ -29,6 +32,14 @@ class RecordRevision(Generic[Revised_co]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UncountedPage:
+    """Some records of a list. `resume` is the last that was looked at, if there may be more behind it."""
+
+    records: Sequence[Sealed]
+    resume: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
     """Whose records are asked for: the patient's own record, still closed, and all that were merged into it.
 
@@ -39,11 +50,11 @@ class Chart:
     patients: tuple[PatientId, ...]
 
 
-class ChartRepository(Protocol[Entity, Conditions_contra]):
-    """The records of one kind in charts, within one unit of work. What it fetches is sealed until it was admitted.
+class ChartLog(Protocol[Entity, Conditions_contra]):
+    """Records of one kind in charts, to which is only ever added. What it fetches is sealed until it was admitted.
 
-    Of each, the policy sees how its patient's record stands, and what its own row says. What `open` and `history` hand
-    out counts as disclosed, what `add` and `save` write as changed.
+    Of each, the policy sees how its patient's record stands, and what its own row says. What `open` hands out counts as
+    disclosed, what `add` writes as changed.
     """
 
     @property
@@ -62,6 +73,42 @@ class ChartRepository(Protocol[Entity, Conditions_contra]):
         """Return how a record that `author` is about to make in the chart of `whose` will stand."""
         ...
 
+    async def find_page(
+        self,
+        scope: Scope,
+        chart: Chart,
+        conditions: Conditions_contra,
+        *,
+        provided: Callable[[Entity], bool] | None = None,
+        after: UUID | None,
+        at_most: int,
+    ) -> UncountedPage:
+        """Return records as `find_counted_page` does, and count nothing.
+
+        At most `LOOKED_THROUGH` are opened to find those that are as `provided`, so that there may be fewer, even none,
+        and more behind.
+        """
+        ...
+
+    def open(self, admitted: Admitted) -> Entity:
+        """Return the record inside.
+
+        Raises `NotFound` if its exact label, or that of its patient, forbids it, and `CannotOpen` if it was altered or
+        its key is gone.
+        """
+        ...
+
+    async def add(self, admitted: Admitted, entity: Entity) -> Entity:
+        """Store a record that was admitted as `new` as version 1. Raises `NotFound` as `open` does."""
+        ...
+
+
+class ChartRepository(ChartLog[Entity, Conditions_contra], Protocol[Entity, Conditions_contra]):
+    """The records of one kind in charts, within one unit of work.
+
+    What `history` hands out counts as disclosed too, what `save` writes as changed.
+    """
+
     async def find_counted_page(
         self,
         scope: Scope,
@@ -78,18 +125,6 @@ class ChartRepository(Protocol[Entity, Conditions_contra]):
         opened, unaudited. The count is of all such records, and exact up to `COUNTED_EXACTLY`. A record that does not
         open is among them, for whoever opens it to report.
         """
-        ...
-
-    def open(self, admitted: Admitted) -> Entity:
-        """Return the record inside.
-
-        Raises `NotFound` if its exact label, or that of its patient, forbids it, and `CannotOpen` if it was altered or
-        its key is gone.
-        """
-        ...
-
-    async def add(self, admitted: Admitted, entity: Entity) -> Entity:
-        """Store a record that was admitted as `new` as version 1. Raises `NotFound` as `open` does."""
         ...
 
     async def save(self, entity: Entity) -> Entity:
