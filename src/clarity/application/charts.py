@@ -8,11 +8,12 @@ from uuid import UUID
 
 from clarity.application.admission import Admitted, admit, admit_each
 from clarity.application.pages import Page, page_size
-from clarity.application.ports import Chart, ChartLog, ChartRepository, Cursors, RecordRevision, Work
+from clarity.application.patients import RepeatKey
+from clarity.application.ports import Answered, Chart, ChartLog, ChartRepository, Cursors, RecordRevision, Work
 from clarity.domain.access import Action, Actor, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.charts import ChartRecord
-from clarity.domain.errors import CannotOpen, NotFound, StaleWrite
+from clarity.domain.errors import CannotOpen, NotFound, ReusedKey, StaleWrite
 from clarity.domain.ids import PatientId
 from clarity.domain.records import Sealed
 
@@ -74,6 +75,24 @@ class ChartLogging(Generic[Entity, Conditions]):
         whose = await self.work.patients.get(entity.patient)
         new = self.records.new(whose, entity.id, entity.label, self.actor.id)
         return admit(self.work, self.actor, action, new, at=self.at)
+
+    async def answered(self, patient: PatientId, repeat: RepeatKey) -> Entity | None:
+        """Return what an earlier request with this key made, for whoever may still make such, if there was one.
+
+        Raises `ReusedKey` if the key came with another request, and `NotFound` as `open` does.
+        """
+        try:
+            answered = await self.work.idempotency_keys.find(self.actor.id, repeat.key, repeat.request)
+        except ReusedKey:
+            resource = self.records.resource
+            self.work.note(Attempt(actor=self.actor, action=Action.REGISTER, at=self.at, resource=resource))
+            raise
+        return None if answered is None else await self.open(Action.REGISTER, patient, answered.record)
+
+    async def remember(self, entity: Entity, repeat: RepeatKey) -> None:
+        """Remember what a request with this key makes."""
+        answered = Answered(record=entity.id, version=1)
+        await self.work.idempotency_keys.add(self.actor.id, repeat.key, repeat.request, answered)
 
     async def chart(self, action: Action, patient: PatientId) -> tuple[Attempt, Chart]:
         """Admit the actor to a patient's records, of which there may be none; return the noted attempt too.
