@@ -36,6 +36,21 @@ _LEFT_OVER = {
 }
 # What migrations make beside the tables that the code declares; the last is on SQLite alone, and its triggers use it.
 _UNDECLARED = ("alembic_version", "search_clock")
+# What keeps appointments from overlapping, beside the tables too: SQLite has no exclusion, and triggers in its place.
+_EXCLUDING = {
+    "sqlite": (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'ex_%'",
+        {
+            f"ex_appointments_{whose}_{change}"
+            for whose in ("patient", "practitioner")
+            for change in ("insert", "update")
+        },
+    ),
+    "postgresql": (
+        "SELECT conname FROM pg_constraint WHERE contype = 'x'",
+        {"ex_appointments_patient", "ex_appointments_practitioner"},
+    ),
+}
 _COMPRESSED = text(
     "SELECT attrelid::regclass FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
     " WHERE relnamespace = 'public'::regnamespace AND attname = 'sealed' AND attstorage <> 'e'"
@@ -67,11 +82,20 @@ def structure(connection: Connection) -> dict[str, dict[str, Any]]:
             ),
             "unique": _named(inspector.get_unique_constraints(table), "column_names"),
             "checks": _named(inspector.get_check_constraints(table), "sqltext"),
-            "indexes": _named(inspector.get_indexes(table), "column_names", "unique", "dialect_options"),
+            "indexes": _named(
+                [one for one in inspector.get_indexes(table) if not _excludes(one["name"])],
+                "column_names",
+                "unique",
+                "dialect_options",
+            ),
         }
         for table in inspector.get_table_names()
         if table not in _UNDECLARED
     }
+
+
+def _excludes(name: str | None) -> bool:
+    return name is not None and name.startswith("ex_")
 
 
 def _named(items: Any, *what: str) -> dict[str, list[str]]:
@@ -97,7 +121,7 @@ def differences(connection: Connection) -> list[str]:
     """Return what the next generated migration would contain."""
 
     def is_declared(name: str | None, kind: str, _parents: object) -> bool:
-        return kind != "table" or name not in _UNDECLARED
+        return name not in _UNDECLARED if kind == "table" else not _excludes(name)
 
     options = {"compare_type": True, "compare_server_default": True, "include_name": is_declared}
     context = MigrationContext.configure(connection, opts=options)
@@ -130,6 +154,9 @@ async def problems_with(migrated: EngineOptions, declared: EngineOptions) -> lis
     as_declared = await on(declared, structure)
     problems += unlike(after_first, as_declared)
     problems += [*await on(migrated, differences), *unconventional(after_first)]
+    excluding, names = _EXCLUDING[migrated.dialect_name]
+    found = set(await on(migrated, lambda connection: connection.scalars(text(excluding)).all()))
+    problems += [f"appointments may overlap: {name} is missing" for name in names - found]
     if migrated.dialect_name == "postgresql":
         compressed = await on(migrated, lambda connection: connection.scalars(_COMPRESSED).all())
         problems += [f"{table}: ciphertext does not compress, so its storage is EXTERNAL" for table in compressed]

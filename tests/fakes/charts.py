@@ -216,10 +216,10 @@ class MemoryChartRepository(Generic[Entity, Conditions]):
         return tuple(dict.fromkeys((entity.label, self._label_of_patient(record))))
 
     def _label_of_patient(self, record: Sealed) -> Label:
-        return self.tables.patients[_person(record)][-1].patient.label
+        return self.tables.patients[person_of(record)][-1].patient.label
 
     def _consents(self, record: Sealed) -> Callable[[], tuple[Consent, ...]]:
-        return self.tables.consents_of(_person(record))
+        return self.tables.consents_of(person_of(record))
 
     def _shown(self, admitted: Admitted, label: Label) -> Shown:
         record = admitted.record
@@ -228,7 +228,7 @@ class MemoryChartRepository(Generic[Entity, Conditions]):
         return next((one for one in shown if one.notice is not None), shown[0])
 
 
-def _person(record: Sealed) -> PatientId:
+def person_of(record: Sealed) -> PatientId:
     standing = record.standing
     return record.patient if standing is None or standing.person is None else standing.person
 

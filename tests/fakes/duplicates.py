@@ -64,6 +64,11 @@ class MemoryDuplicateRepository:
         merges = [one.merge for one in self.tables.duplicates.values() if one.status is DuplicateStatus.MERGED]
         return [merge for merge in merges if merge is not None and merge.survivor == survivor]
 
+    async def survivors_of(self, patients: Sequence[PatientId]) -> dict[PatientId, PatientId]:
+        merges = [(one, one.merge.survivor) for one in self.tables.duplicates.values() if one.merge is not None]
+        absorbed = {one.other if survivor == one.patient else one.patient: survivor for one, survivor in merges}
+        return {one: survivor for one, survivor in absorbed.items() if one in patients}
+
     async def absorbed_by(self, survivors: Sequence[PatientId]) -> list[PatientId]:
         return [
             one.other if one.merge.survivor == one.patient else one.patient

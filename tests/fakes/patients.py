@@ -24,11 +24,12 @@ from clarity.domain.errors import (
     UnauditedAccess,
 )
 from clarity.domain.identifiers import IndexKind, IndexTerm
-from clarity.domain.ids import BreakGlassId, DisclosureId, DuplicateId, PatientId, PractitionerId
+from clarity.domain.ids import BreakGlassId, ClosureId, DisclosureId, DuplicateId, PatientId, PractitionerId
 from clarity.domain.patients import Patient, PatientCard, PatientStatus, Removal
 from clarity.domain.practitioners import EVERYBODY, Practitioner, PractitionerQuery
 from clarity.domain.records import Label, Resource, Sealed, Standing
 from clarity.domain.retention import Kept, Retention
+from clarity.domain.schedule import Closure
 from clarity.persistence.ledger import Ledger
 from clarity.security.normalise import NORMALISERS
 from tests.builders import NOW, new_id
@@ -63,6 +64,7 @@ class MemoryTables:
     export_reasons: list[ExportReason] = field(default_factory=list)
     access_reports: dict[date, datetime] = field(default_factory=dict)
     charts: dict[Resource, dict[UUID, tuple[Any, ...]]] = field(default_factory=dict)
+    closures: dict[ClosureId, Closure] = field(default_factory=dict)
     clock: Clock = lambda: NOW
     broken: frozenset[PatientId] = frozenset()
 
@@ -79,6 +81,7 @@ class MemoryTables:
             export_reasons=list(self.export_reasons),
             access_reports=dict(self.access_reports),
             charts={resource: dict(records) for resource, records in self.charts.items()},
+            closures=dict(self.closures),
             clock=self.clock,
             broken=self.broken,
         )

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 
+from clarity.application.ports import ChartLog
 from clarity.domain.audit import Attempt, AuditEvent
 from clarity.domain.errors import TrailUnavailable
-from clarity.domain.notes import Note, NoteFilter
+from clarity.domain.interactions import Interaction, InteractionFilter
 from clarity.domain.records import Resource
 from clarity.persistence.ledger import Ledger
 from tests.builders import new_id
@@ -19,12 +20,14 @@ from tests.fakes.accounts import (
     MemorySessionRepository,
     MemoryStaff,
 )
+from tests.fakes.appointments import MemoryAppointmentRepository, MemoryScheduleRepository
 from tests.fakes.break_glass import MemoryBreakGlassRepository
 from tests.fakes.charts import MemoryChartRepository
 from tests.fakes.consents import MemoryConsentRepository
 from tests.fakes.credentials import MemoryCredentialRepository
 from tests.fakes.disclosures import MemoryDisclosureRepository
 from tests.fakes.duplicates import MemoryDuplicateRepository
+from tests.fakes.notes import MemoryNoteRepository
 from tests.fakes.outbox import MemoryLinkRepository, MemoryOutbox
 from tests.fakes.patients import (
     MemoryIdempotencyKeys,
@@ -48,8 +51,8 @@ class MemoryTrail:
         self.events.extend(events)
 
 
-def _note_meets(note: Note, conditions: NoteFilter) -> bool:
-    return conditions.status is None or note.status is conditions.status
+def _interaction_meets(interaction: Interaction, conditions: InteractionFilter) -> bool:
+    return conditions.first is None or interaction.id >= conditions.first
 
 
 class MemoryWork:
@@ -78,8 +81,20 @@ class MemoryWork:
         return MemoryDisclosureRepository(self._tables, self._ledger, lambda: self._trail.events)
 
     @cached_property
-    def notes(self) -> MemoryChartRepository[Note, NoteFilter]:
-        return MemoryChartRepository(self._tables, self._ledger, Resource.NOTE, drafted=True, meets=_note_meets)
+    def appointments(self) -> MemoryAppointmentRepository:
+        return MemoryAppointmentRepository(self._tables, self._ledger)
+
+    @cached_property
+    def schedule(self) -> MemoryScheduleRepository:
+        return MemoryScheduleRepository(self._tables, self._ledger)
+
+    @cached_property
+    def notes(self) -> MemoryNoteRepository:
+        return MemoryNoteRepository(self._tables, self._ledger)
+
+    @cached_property
+    def interactions(self) -> ChartLog[Interaction, InteractionFilter]:
+        return MemoryChartRepository(self._tables, self._ledger, Resource.INTERACTION, meets=_interaction_meets)
 
     @cached_property
     def break_glass(self) -> MemoryBreakGlassRepository:

@@ -15,6 +15,7 @@
     │   │   └── DuplicateNpi
     │   ├── DuplicateEmail       an account with that e-mail exists
     │   ├── PractitionerHasAccount  another account in use is linked to that practitioner
+    │   ├── Overlapping          the practitioner or the patient has another appointment at that time
     │   ├── LastAdministrator    nobody would be left who may administer accounts
     │   ├── DanglingReference    something imported refers to somebody who is not known here
     │   ├── Retained             the record has to be kept; says until when
@@ -145,6 +146,12 @@ class PractitionerHasAccount(Conflict):
     """Another account is linked to this practitioner; disable that one first."""
 
     code = "practitioner-has-account"
+
+
+class Overlapping(Conflict):
+    """This time is taken: the practitioner or the patient has another appointment in it."""
+
+    code = "overlapping"
 
 
 class LastAdministrator(Conflict):

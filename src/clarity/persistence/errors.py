@@ -18,6 +18,7 @@ from clarity.domain.errors import (
     DuplicateEmail,
     DuplicateIdentifier,
     DuplicateMrn,
+    Overlapping,
     PoolExhausted,
     PractitionerHasAccount,
     StaleWrite,
@@ -39,6 +40,9 @@ _MEANING: dict[str, type[ClarityError]] = {
     "uq_accounts_email_generation_a_email_digest_a": DuplicateEmail,
     "uq_accounts_email_generation_b_email_digest_b": DuplicateEmail,
     "uq_accounts_practitioner_id": PractitionerHasAccount,
+    # Which of the two it is, nobody is told: of the patient's, whoever books may not know.
+    "ex_appointments_practitioner": Overlapping,
+    "ex_appointments_patient": Overlapping,
     # Two writers began from one version, and the other was first to keep it.
     "pk_record_versions": StaleWrite,
     # Another request found that these two share another identifier; trying again finds its review.
@@ -140,8 +144,11 @@ def _meaning_of_state(state: str) -> ClarityError | None:
 def _named_by_sqlite(cause: sqlite3.Error) -> str:
     """Return the name that the tables give to what SQLite calls "patients.id, patients.version".
 
-    SQLite reports no constraint names, only the columns; those are schema and hold no data.
+    SQLite reports no constraint names, only the columns; those are schema and hold no data. What a trigger of ours
+    refuses, it refuses by the name of the constraint in whose place it stands.
     """
+    if state_in(cause) == "SQLITE_CONSTRAINT_TRIGGER":
+        return str(cause)
     columns = str(cause).rpartition(": ")[2]
     return _names_by_columns().get(columns, "")
 

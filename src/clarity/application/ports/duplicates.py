@@ -67,6 +67,10 @@ class DuplicateRepository(Protocol):
         """Tell whether the record of a patient ended in a merge that stands."""
         ...
 
+    async def survivors_of(self, patients: Sequence[PatientId]) -> dict[PatientId, PatientId]:
+        """Return into whose record each of these was merged, of those whose record ended in a merge that stands."""
+        ...
+
     async def absorbed_by(self, survivors: Sequence[PatientId]) -> list[PatientId]:
         """Return the patients whose records ended in one of these by a merge that stands."""
         ...

@@ -7,20 +7,22 @@ from uuid import UUID
 
 from clarity.application.ports.access_reports import AccessReportRepository
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
+from clarity.application.ports.appointments import AppointmentRepository, ScheduleRepository
 from clarity.application.ports.break_glass import BreakGlassRepository
-from clarity.application.ports.charts import ChartRepository
+from clarity.application.ports.charts import ChartLog
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository
 from clarity.application.ports.disclosures import DisclosureRepository
 from clarity.application.ports.duplicates import DuplicateRepository
 from clarity.application.ports.links import LinkRepository
+from clarity.application.ports.notes import NoteRepository
 from clarity.application.ports.outbox import Outbox
 from clarity.application.ports.patients import PatientRepository
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.second_factors import SecondFactorRepository
 from clarity.application.ports.trail import TrailReader
 from clarity.domain.audit import Attempt
-from clarity.domain.notes import Note, NoteFilter
+from clarity.domain.interactions import Interaction, InteractionFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,23 @@ class Work(Protocol):
         ...
 
     @property
-    def notes(self) -> ChartRepository[Note, NoteFilter]:
+    def appointments(self) -> AppointmentRepository:
+        """The appointments."""
+        ...
+
+    @property
+    def schedule(self) -> ScheduleRepository:
+        """When practitioners are there and not booked."""
+        ...
+
+    @property
+    def notes(self) -> NoteRepository:
         """The clinical notes."""
+        ...
+
+    @property
+    def interactions(self) -> ChartLog[Interaction, InteractionFilter]:
+        """The contacts with patients."""
         ...
 
     @property

@@ -101,16 +101,26 @@ class SqlDuplicateRepository:
         """Tell whether the record of a patient ended in a merge that stands."""
         return any(merge.survivor != patient for merge in await self._merges_of(patient))
 
+    async def survivors_of(self, patients: Sequence[PatientId]) -> dict[PatientId, PatientId]:
+        """Return into whose record each of these was merged, of those whose record ended in a merge."""
+        return {absorbed: survivor for absorbed, survivor in await self._merged(patients) if absorbed in patients}
+
     async def absorbed_by(self, survivors: Sequence[PatientId]) -> list[PatientId]:
         """Return the patients whose records ended in one of these."""
-        pairs = or_(DuplicateRow.patient_id.in_(survivors), DuplicateRow.other_id.in_(survivors))
-        merged = self.table.fetched.where(DuplicateRow.status == DuplicateStatus.MERGED.value, pairs)
-        absorbed = []
-        for row in await self.session.execute(merged):
-            review = self.table.open_review(self.table.record_of(row))
-            if review.merge is not None and review.merge.survivor in survivors:
-                absorbed.append(review.other if review.merge.survivor == review.patient else review.patient)
-        return absorbed
+        return [absorbed for absorbed, survivor in await self._merged(survivors) if survivor in survivors]
+
+    async def _merged(self, patients: Sequence[PatientId]) -> list[tuple[PatientId, PatientId]]:
+        """Return each merge that stands with one of `patients`: whose record ended, and in whose."""
+        pairs = or_(DuplicateRow.patient_id.in_(patients), DuplicateRow.other_id.in_(patients))
+        rows = await self.session.execute(
+            self.table.fetched.where(DuplicateRow.status == DuplicateStatus.MERGED.value, pairs)
+        )
+        reviews = [self.table.open_review(self.table.record_of(row)) for row in rows]
+        return [
+            (review.other if review.merge.survivor == review.patient else review.patient, review.merge.survivor)
+            for review in reviews
+            if review.merge is not None
+        ]
 
     async def _merges_of(self, patient: PatientId) -> list[Merge]:
         """Return the merges that stand in which the record of a patient stayed or ended."""

@@ -16,6 +16,28 @@ _INSTANT = sa.TIMESTAMP(timezone=True).with_variant(sa.BigInteger(), "sqlite")
 _SEALED = ("appointments", "notes", "prescriptions", "interactions")
 _TABLES = ("appointments", "closures", "notes", "prescriptions", "interactions", "chart_sources")
 
+# What of a contact stays as it was recorded: all but the seal, which one under a newer data key may take the place of.
+_KEPT = ("id", "patient_id", "version", "status", "guarded", "created_at", "created_by", "updated_at", "updated_by")
+# Whoever runs a statement may have put other things before ours, in a schema of their own or as temporary ones. UA002
+# is ours, since PostgreSQL leaves the classes from I to Z to whoever needs one.
+_KEEP_INTERACTIONS = """
+DO $install$
+BEGIN
+  EXECUTE format('CREATE FUNCTION %1$I.keep_interactions() RETURNS trigger LANGUAGE plpgsql'
+    ' SET search_path = pg_catalog, pg_temp AS %2$L', current_schema(), $body$
+BEGIN
+  RAISE EXCEPTION USING ERRCODE = 'UA002', TABLE = TG_TABLE_NAME, MESSAGE = 'contacts are only ever added';
+END
+$body$);
+  CREATE TRIGGER interactions_refuse_update BEFORE UPDATE ON interactions
+    FOR EACH ROW WHEN ({refused}) EXECUTE FUNCTION keep_interactions();
+  CREATE TRIGGER interactions_refuse_delete BEFORE DELETE ON interactions
+    FOR EACH ROW EXECUTE FUNCTION keep_interactions();
+  CREATE TRIGGER interactions_refuse_truncate BEFORE TRUNCATE ON interactions
+    FOR EACH STATEMENT EXECUTE FUNCTION keep_interactions();
+END $install$
+"""
+
 
 def upgrade() -> None:
     """Make the tables."""
@@ -34,6 +56,9 @@ def downgrade() -> None:
     """Drop what this revision made."""
     for table in reversed(_TABLES):
         op.drop_table(table)
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("DROP TYPE uuidrange")
+        op.execute("DROP FUNCTION keep_interactions()")
 
 
 def _appointments() -> None:
@@ -50,6 +75,11 @@ def _appointments() -> None:
     op.create_index("ix_appointments_patient_id_starts_at", "appointments", ["patient_id", "starts_at"])
     op.create_index("ix_appointments_practitioner_id_starts_at", "appointments", ["practitioner_id", "starts_at"])
     op.create_index("ix_appointments_series_id", "appointments", ["series_id"])
+    if op.get_context().dialect.name == "postgresql":
+        # A range of one id is what an index of ranges can compare, with no extension.
+        op.execute("CREATE TYPE uuidrange AS RANGE (subtype = uuid)")
+    for whose in ("practitioner", "patient"):
+        _no_overlap(whose)
     op.create_table(
         "closures",
         sa.Column("id", _UUID, nullable=False),
@@ -70,15 +100,43 @@ def _appointments() -> None:
     op.create_index("ix_closures_status_last_day", "closures", ["status", "last_day"])
 
 
+def _no_overlap(whose: str) -> None:
+    """Let no two that are booked overlap, of one practitioner or of one patient; where one ends, the next may begin."""
+    name, column = f"ex_appointments_{whose}", f"{whose}_id"
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(
+            f"ALTER TABLE appointments ADD CONSTRAINT {name} EXCLUDE USING gist"
+            f" (uuidrange({column}, {column}, '[]') WITH &&, tstzrange(starts_at, ends_at) WITH &&)"
+            " WHERE (status = 'booked')"
+        )
+        return
+    booked = "SELECT 1 FROM appointments WHERE status = 'booked' AND id <> NEW.id"
+    overlapping = f"{booked} AND starts_at < NEW.ends_at AND ends_at > NEW.starts_at AND {column} = NEW.{column}"
+    for change in ("INSERT", "UPDATE"):
+        op.execute(
+            f"CREATE TRIGGER {name}_{change.lower()} BEFORE {change} ON appointments"
+            f" WHEN NEW.status = 'booked' AND EXISTS ({overlapping}) BEGIN SELECT RAISE(ABORT, '{name}'); END"
+        )
+
+
 def _notes() -> None:
     _sealed_table(
         "notes",
         sa.Column("addendum_to", _UUID, nullable=True),
+        sa.Column("amendment_due_on", sa.Date(), nullable=True),
         sa.CheckConstraint("addendum_to IS NULL OR addendum_to <> id", name=op.f("ck_notes_addendum_to")),
         sa.ForeignKeyConstraint(["addendum_to"], ["notes.id"], name="fk_notes_addendum_to"),
         statuses="'draft', 'signed', 'deleted'",
     )
     op.create_index("ix_notes_addendum_to", "notes", ["addendum_to"])
+    awaited = sa.text("amendment_due_on IS NOT NULL")
+    op.create_index(
+        "ix_notes_amendment_due_on_id",
+        "notes",
+        ["amendment_due_on", "id"],
+        postgresql_where=awaited,
+        sqlite_where=awaited,
+    )
 
 
 def _prescriptions() -> None:
@@ -87,6 +145,16 @@ def _prescriptions() -> None:
 
 def _interactions() -> None:
     _sealed_table("interactions", statuses="'recorded'", versions="version = 1")
+    changed = " OR ".join(f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in _KEPT)
+    resealed = "OLD.sealed IS DISTINCT FROM NEW.sealed AND NEW.key_generation <= OLD.key_generation"
+    refused = f"{changed} OR ({resealed})"
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(_KEEP_INTERACTIONS.replace("{refused}", refused))
+        return
+    refuse = "BEGIN SELECT RAISE(ABORT, 'contacts are only ever added'); END"
+    refused = refused.replace("IS DISTINCT FROM", "IS NOT")
+    op.execute(f"CREATE TRIGGER interactions_refuse_update BEFORE UPDATE ON interactions WHEN {refused} {refuse}")
+    op.execute(f"CREATE TRIGGER interactions_refuse_delete BEFORE DELETE ON interactions {refuse}")
 
 
 def _sources() -> None:
