@@ -10,13 +10,18 @@ from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from clarity.application.ports import Clock, NewId, Trail
+from clarity.application.ports import ChartLog, Clock, NewId, Trail
 from clarity.application.ports.telemetry import Kind
 from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, StorageFailed, TrailUnavailable
-from clarity.domain.notes import Note, NoteFilter
+from clarity.domain.interactions import Interaction, InteractionFilter
 from clarity.persistence.access_reports import SqlAccessReportRepository
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
+from clarity.persistence.appointments.repository import (
+    AppointmentTable,
+    SqlAppointmentRepository,
+    SqlScheduleRepository,
+)
 from clarity.persistence.audit import append
 from clarity.persistence.break_glass.repository import BreakGlassTable, SqlBreakGlassRepository
 from clarity.persistence.charts import SqlChartRepository
@@ -29,10 +34,11 @@ from clarity.persistence.duplicates.watch import DuplicateWatch
 from clarity.persistence.errors import is_unsettled, translated
 from clarity.persistence.idempotency import SqlIdempotencyKeys
 from clarity.persistence.identifiers import BlindIndexing, IdentifierTable
+from clarity.persistence.interactions import InteractionTable
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.ledger import Ledger
 from clarity.persistence.links import SqlLinkRepository
-from clarity.persistence.notes import NoteTable
+from clarity.persistence.notes import NoteTable, SqlNoteRepository
 from clarity.persistence.outbox import SqlOutbox
 from clarity.persistence.patients.lists import PatientLists
 from clarity.persistence.patients.mapping import PatientTable
@@ -105,6 +111,8 @@ class Tools:
     consents: ConsentTable
     disclosures: DisclosureTable
     duplicates: DuplicateTable
+    appointments: AppointmentTable
+    interactions: InteractionTable
     notes: NoteTable
     patient_identifiers: IdentifierTable
     patient_lists: PatientLists
@@ -125,6 +133,8 @@ class Tools:
             consents=ConsentTable(keys),
             disclosures=DisclosureTable(keys),
             duplicates=DuplicateTable(keys),
+            appointments=AppointmentTable(keys),
+            interactions=InteractionTable(keys),
             notes=NoteTable(keys),
             patient_identifiers=identifiers,
             patient_lists=PatientLists(patients, identifiers),
@@ -169,9 +179,24 @@ class SqlWork:
         return SqlDisclosureRepository(self.session, tools.patients, tools.disclosures, self.ledger, tools.trail.decode)
 
     @cached_property
-    def notes(self) -> SqlChartRepository[Note, NoteFilter]:
+    def appointments(self) -> SqlAppointmentRepository:
+        """The appointments."""
+        return SqlAppointmentRepository(self.session, self._tools.patients, self._tools.appointments, self.ledger)
+
+    @cached_property
+    def schedule(self) -> SqlScheduleRepository:
+        """When practitioners are there and not booked."""
+        return SqlScheduleRepository(self.session, self.ledger)
+
+    @cached_property
+    def notes(self) -> SqlNoteRepository:
         """The clinical notes."""
-        return SqlChartRepository(self.session, self._tools.patients, self._tools.notes, self.ledger)
+        return SqlNoteRepository(self.session, self._tools.patients, self._tools.notes, self.ledger)
+
+    @cached_property
+    def interactions(self) -> ChartLog[Interaction, InteractionFilter]:
+        """The contacts with patients."""
+        return SqlChartRepository(self.session, self._tools.patients, self._tools.interactions, self.ledger)
 
     @cached_property
     def break_glass(self) -> SqlBreakGlassRepository:

@@ -11,6 +11,7 @@ from clarity.application.ports.credentials import CredentialRepository, MachineK
 from clarity.application.ports.disclosures import AccountingPress, DisclosureRepository
 from clarity.application.ports.duplicates import DuplicateRepository
 from clarity.application.ports.links import LinkRepository, LinkTokens
+from clarity.application.ports.notes import DueNote, NoteRepository
 from clarity.application.ports.outbox import Letter, Outbox, Postman
 from clarity.application.ports.patients import CountedPage, FoundHolds, Held, PatientFilter, PatientRepository, Revision
 from clarity.application.ports.practitioners import PractitionerRepository
@@ -40,6 +41,7 @@ __all__ = [
     "CredentialRepository",
     "Cursors",
     "DisclosureRepository",
+    "DueNote",
     "DuplicateRepository",
     "EventStore",
     "Found",
@@ -52,6 +54,7 @@ __all__ = [
     "LinkTokens",
     "MachineKeys",
     "NewId",
+    "NoteRepository",
     "OneTimeCodes",
     "Outbox",
     "Passwords",
