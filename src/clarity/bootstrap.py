@@ -22,6 +22,7 @@ from clarity.application.demo import DemoService
 from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
+from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
 from clarity.application.links import LinkSender
 from clarity.application.open_sessions import OpenSessionService
@@ -223,6 +224,7 @@ def assemble(
             new_id=uuid7,
             practice=settings.practice_name,
         ),
+        interactions=InteractionService(units.begin, units.reading, cursors, now),
         research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(units.begin, units.reading, cursors, now),
         accounts=accounts,

@@ -22,6 +22,7 @@ from clarity.application.demo import DemoService
 from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
+from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
 from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock, PatientSearch
@@ -216,6 +217,7 @@ def services(
             new_id=new_id,
             practice="Harbor Psychiatry",
         ),
+        interactions=InteractionService(begin, reading, cursors, now),
         research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
         practitioners=PractitionerService(begin, reading, cursors, now),
         accounts=replace(door.accounts, cursors=cursors),

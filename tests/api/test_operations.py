@@ -20,6 +20,15 @@ from tests.policy_table import decided_cells
 STALE = 7
 """A version at which no record here is: whoever may change one is told so by 412."""
 
+_OF_PATIENTS = {
+    Resource.PATIENT,
+    Resource.CONSENT,
+    Resource.DISCLOSURE,
+    Resource.APPOINTMENT,
+    Resource.NOTE,
+    Resource.PRESCRIPTION,
+    Resource.INTERACTION,
+}
 _ANYBODY = frozenset({Relation.ANYBODY})
 _OWN = frozenset({Relation.SELF})
 _ANYBODYS_OR_MADE = frozenset({Relation.ANYBODY, Relation.AUTHOR})
@@ -47,7 +56,7 @@ class Operation:
     def is_for(self, caller: Caller, house: House) -> bool:
         """Tell whether the policy that was decided on lets the caller do it."""
         held = self.held
-        if self.resource in {Resource.PATIENT, Resource.CONSENT, Resource.DISCLOSURE} and held == _ANYBODY:
+        if self.resource in _OF_PATIENTS and held == _ANYBODY:
             held = house.normal_patient_of(caller).held_by(caller.account)
         return any(
             (caller.account.role, self.resource, self.action, relation, Label.NORMAL) in decided_cells()
@@ -136,6 +145,9 @@ OPERATIONS = {
     "mark_disclosure_mistaken": on_patient(Action.CHANGE, 404, Resource.DISCLOSURE, version=STALE),
     "suspend_disclosure": on_patient(Action.CHANGE, 404, Resource.DISCLOSURE, version=STALE),
     "account_for_disclosures": on_patient(Action.ACCOUNT_FOR, 200, Resource.DISCLOSURE),
+    "list_interactions": on_patient(Action.LIST, 200, Resource.INTERACTION),
+    "record_interaction": on_patient(Action.REGISTER, 201, Resource.INTERACTION),
+    "view_interaction": on_patient(Action.VIEW, 404, Resource.INTERACTION),
     "list_unaccounted_exports": of(Resource.DISCLOSURE, Action.REVIEW, 200),
     "list_unfounded_disclosures": of(Resource.DISCLOSURE, Action.REVIEW, 200),
     "explain_export": of(Resource.DISCLOSURE, Action.REVIEW, 404),

@@ -19,6 +19,7 @@ from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
+from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.passwords import PasswordService
@@ -82,6 +83,10 @@ async def _disclosures(request: Request) -> DisclosureService:
     return _running(request).disclosures
 
 
+async def _interactions(request: Request) -> InteractionService:
+    return _running(request).interactions
+
+
 async def _research(request: Request) -> ResearchService:
     return _running(request).research
 
@@ -128,6 +133,7 @@ Life = Annotated[LifeService, Depends(_life)]
 Duplicates = Annotated[DuplicateService, Depends(_duplicates)]
 Consents = Annotated[ConsentService, Depends(_consents)]
 Disclosures = Annotated[DisclosureService, Depends(_disclosures)]
+Interactions = Annotated[InteractionService, Depends(_interactions)]
 Research = Annotated[ResearchService, Depends(_research)]
 Practitioners = Annotated[PractitionerService, Depends(_practitioners)]
 Accounts = Annotated[AccountService, Depends(_accounts)]

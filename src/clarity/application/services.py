@@ -12,6 +12,7 @@ from clarity.application.demo import DemoService
 from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
+from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.outbox import OutboxService
@@ -44,6 +45,7 @@ class Services:
     duplicates: DuplicateService
     consents: ConsentService
     disclosures: DisclosureService
+    interactions: InteractionService
     research: ResearchService
     practitioners: PractitionerService
     accounts: AccountService

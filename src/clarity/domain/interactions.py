@@ -103,28 +103,28 @@ class InteractionFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InteractionQuery:
-    """Which contacts are asked for: by one channel, of the time from `since` until before `before`, or of a dose."""
+    """Which contacts are asked for: by one channel, of the time from `since` until before `until`, or of a dose."""
 
     channel: Channel | None = None
     since: datetime | None = None
-    before: datetime | None = None
+    until: datetime | None = None
     doses_of: PrescriptionId | None = None
 
     def __post_init__(self) -> None:
         """Raise `Invalid` for a time that is none."""
-        for name in ("since", "before"):
+        for name in ("since", "until"):
             at: datetime | None = getattr(self, name)
             if at is not None and (at.tzinfo is None or at.year < _FIRST_YEAR):
                 raise Invalid(name, f"must be an instant since {_FIRST_YEAR} with its offset from UTC")
-        if self.since is not None and self.before is not None and self.before <= self.since:
-            raise Invalid("before", "must be later than since")
+        if self.since is not None and self.until is not None and self.until <= self.since:
+            raise Invalid("until", "must be later than since")
 
     def is_met_by(self, interaction: Interaction) -> bool:
         """Tell whether a contact is one of those asked for."""
         return (
             (self.channel is None or interaction.channel is self.channel)
             and (self.since is None or interaction.occurred_at >= self.since)
-            and (self.before is None or interaction.occurred_at < self.before)
+            and (self.until is None or interaction.occurred_at < self.until)
             and (self.doses_of is None or (interaction.dose is not None and interaction.prescription == self.doses_of))
         )
 
@@ -136,7 +136,7 @@ class InteractionQuery:
     @property
     def spelt(self) -> bytes:
         """This question in one spelling; empty for all."""
-        times = (None if at is None else at.astimezone(UTC).isoformat() for at in (self.since, self.before))
+        times = (None if at is None else at.astimezone(UTC).isoformat() for at in (self.since, self.until))
         parts = (self.channel, *times, self.doses_of)
         return "|".join(str(part or "") for part in parts).encode() if any(parts) else b""
 

@@ -1,6 +1,6 @@
 """The part of the policy that is about what is done for a patient: appointments, notes, prescriptions, contacts.
 
-A record is at least as confidential as its patient's: a rule covers it if it covers the label of either.
+A record is at least as confidential as its patient: a rule covers it only if it covers the labels of both.
 """
 
 from clarity.domain.access.actors import Action, Relation, Role
@@ -28,14 +28,18 @@ _APPOINTMENTS = (
         Rule(
             role=role,
             resource=Resource.APPOINTMENT,
-            actions=_SHOWN | _APPOINTED,
+            actions=_SHOWN | actions,
             relation=relation,
             labels=ORDINARY,
             consented=frozenset({Label.PART2}),
             basis=BY_CONSENT,
         )
         for role in _CARERS
-        for relation in (Relation.CARE_TEAM, Relation.PARTICIPANT)
+        # Whoever could book themselves for anybody would make their own tie.
+        for relation, actions in (
+            (Relation.CARE_TEAM, _APPOINTED),
+            (Relation.PARTICIPANT, _APPOINTED - {Action.REGISTER}),
+        )
     ),
     Rule(
         role=Role.FRONT_DESK,
@@ -178,6 +182,18 @@ _INTERACTIONS = (
     ),
 )
 
+_DEVICES = (
+    # What an app reports of its patient, such as a dose that was taken. It reads nothing.
+    Rule(
+        role=Role.DEVICE,
+        resource=Resource.INTERACTION,
+        actions=frozenset({Action.REGISTER}),
+        relation=Relation.SELF,
+        labels=ALL_BUT_PSYCHOTHERAPY,
+        basis=OF_THE_OWN,
+    ),
+)
+
 _IN_AN_EMERGENCY = tuple(
     Rule(
         role=role,
@@ -234,6 +250,7 @@ PRACTICE_RULES = (
     *_NOTES,
     *_PRESCRIPTIONS,
     *_INTERACTIONS,
+    *_DEVICES,
     *_IN_AN_EMERGENCY,
     *_OPERATOR,
 )
