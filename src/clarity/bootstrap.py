@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 import clarity
 from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
+from clarity.application.appointments import AppointmentService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
@@ -37,6 +38,7 @@ from clarity.application.rates import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT
 from clarity.application.readiness import Lookout
 from clarity.application.research import ResearchService
 from clarity.application.retry import CountedOnce
+from clarity.application.schedule import ScheduleService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Probe, Services
 from clarity.application.sessions import SessionService
@@ -51,6 +53,7 @@ from clarity.domain.ids import RequestId
 from clarity.domain.links import LinkPurpose
 from clarity.domain.practice_hours import PracticeHours
 from clarity.domain.retention import Retention
+from clarity.domain.schedule import Calendar
 from clarity.domain.trail import ExportFormat
 from clarity.fhir.audit_events import FhirTrail
 from clarity.mail.addresses import open_postman
@@ -169,6 +172,8 @@ def assemble(
     cursors, limits, codes = Cursors(keyring), CountedOnce(MemoryRateLimit(_rules(settings))), OneTimeCodes()
     idle, required = timedelta(minutes=settings.session_idle_minutes), _requires_second_factor(settings)
     links = _link_sender(settings)
+    hours = PracticeHours.parse(settings.practice_hours)
+    calendar = Calendar(settings.practice_time_zone, hours)
     accounts = AccountService(
         begin=units.begin,
         reading=units.reading,
@@ -226,6 +231,15 @@ def assemble(
         ),
         interactions=InteractionService(units.begin, units.reading, cursors, now),
         research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),
+        appointments=AppointmentService(
+            begin=units.begin,
+            reading=units.reading,
+            cursors=cursors,
+            now=now,
+            new_id=uuid7,
+            calendar=calendar,
+        ),
+        schedule=ScheduleService(begin=units.begin, reading=units.reading, now=now, new_id=uuid7, calendar=calendar),
         practitioners=PractitionerService(units.begin, units.reading, cursors, now),
         accounts=accounts,
         passwords=PasswordService(
@@ -277,7 +291,7 @@ def assemble(
             now=now,
             new_id=uuid7,
             zone=settings.practice_time_zone,
-            hours=PracticeHours.parse(settings.practice_hours),
+            hours=hours,
         ),
         imports=ImportService(begin=units.begin, now=now),
         demo=DemoService(begin=units.begin, reading=units.reading, accounts=accounts, now=now, new_id=uuid7),

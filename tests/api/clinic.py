@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi import FastAPI, routing
@@ -15,6 +16,7 @@ from clarity.api.app import create_app
 from clarity.api.options import ApiOptions
 from clarity.api.patients.shapes import EXAMPLE
 from clarity.application.access_report import AccessReportService
+from clarity.application.appointments import AppointmentService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
@@ -30,6 +32,7 @@ from clarity.application.practitioners import PractitionerService
 from clarity.application.readiness import Readiness
 from clarity.application.research import ResearchService
 from clarity.application.retry import CountedOnce
+from clarity.application.schedule import ScheduleService
 from clarity.application.services import Services
 from clarity.application.trail import TrailService
 from clarity.application.trail_csv import CsvTrail
@@ -41,6 +44,7 @@ from clarity.domain.patients import Patient
 from clarity.domain.practice_hours import PracticeHours
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.retention import Retention
+from clarity.domain.schedule import Calendar
 from clarity.domain.trail import ExportFormat
 from clarity.fhir.audit_events import FhirTrail
 from clarity.printing.accountings import PaperPress
@@ -56,6 +60,7 @@ from tests.fakes.accounts import ADDRESS, PASSWORD, FrontDoor
 from tests.practice import Practice
 
 MOST_BYTES = 64 * 1024
+CALENDAR = Calendar(ZoneInfo("America/New_York"))
 WHOLE: dict[str, Any] = {
     **EXAMPLE,
     "birth_sex": "F",
@@ -219,6 +224,10 @@ def services(
         ),
         interactions=InteractionService(begin, reading, cursors, now),
         research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
+        appointments=AppointmentService(
+            begin=begin, reading=reading, cursors=cursors, now=now, new_id=new_id, calendar=CALENDAR
+        ),
+        schedule=ScheduleService(begin=begin, reading=reading, now=now, new_id=new_id, calendar=CALENDAR),
         practitioners=PractitionerService(begin, reading, cursors, now),
         accounts=replace(door.accounts, cursors=cursors),
         passwords=replace(door.own_passwords, limits=limits),

@@ -9,7 +9,7 @@ from clarity.application.ports import Chart, CountedPage, TimePlace
 from clarity.domain.access import Scope
 from clarity.domain.appointments import Appointment, AppointmentFilter, AppointmentStatus
 from clarity.domain.errors import NotFound, Overlapping, StaleWrite
-from clarity.domain.ids import AppointmentId, ClosureId, PatientId, PractitionerId
+from clarity.domain.ids import ClosureId, PatientId, PractitionerId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Resource, Sealed
 from clarity.domain.schedule import Busy, Closure, ClosureStatus
@@ -26,10 +26,6 @@ def _meets(appointment: Appointment, asked: AppointmentFilter) -> bool:
         and (asked.practitioner is None or appointment.practitioner == asked.practitioner)
         and (asked.series is None or appointment.series == asked.series)
     )
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return one.start < other.end and other.start < one.end
 
 
 @dataclass(slots=True)
@@ -74,7 +70,7 @@ class MemoryAppointmentRepository(MemoryChartRepository[Appointment, Appointment
         found = [
             self._sealed(versions, Sealed(resource=Resource.PATIENT, id=one.patient, patient=one.patient))
             for versions in self._all.values()
-            if (one := versions[-1].entity).practitioner == practitioner and _overlap(one.span, span)
+            if (one := versions[-1].entity).practitioner == practitioner and one.span.overlaps(span)
         ]
         return sorted(found, key=self.place_of)[:at_most]
 
@@ -85,10 +81,12 @@ class MemoryAppointmentRepository(MemoryChartRepository[Appointment, Appointment
         whose = self.tables.patients[person_of(record)][-1]
         return self._covers(scope, self._all[record.id], self.tables.sealed(whose))
 
-    async def are_booked(self, patients: Sequence[PatientId], span: Span, *, but: AppointmentId) -> bool:
-        return any(
-            one.patient in patients and one.id != but and _overlap(one.span, span) for one in booked(self.tables)
-        )
+    async def booked_of(self, patients: Sequence[PatientId], span: Span) -> list[Busy]:
+        return [
+            _busy(self.tables, one)
+            for one in booked(self.tables)
+            if one.patient in patients and one.span.overlaps(span)
+        ]
 
     def _at(self, record: Sealed) -> Appointment:
         versions: tuple[StoredRecord, ...] = self._all[record.id]
@@ -100,7 +98,7 @@ class MemoryAppointmentRepository(MemoryChartRepository[Appointment, Appointment
             return
         for one in booked(self.tables):
             same = one.practitioner == entity.practitioner or one.patient == entity.patient
-            if same and one.id != entity.id and _overlap(one.span, entity.span):
+            if same and one.id != entity.id and one.span.overlaps(entity.span):
                 raise Overlapping
 
 
@@ -148,13 +146,10 @@ class MemoryScheduleRepository:
         self.ledger.change(Resource.SCHEDULE, closure.id)
 
     async def busy(self, practitioner: PractitionerId | None, span: Span, *, at_most: int) -> list[Busy]:
-        found = [
-            Busy(
-                appointment=one.id,
-                span=one.span,
-                changed_at=self.tables.charts[Resource.APPOINTMENT][one.id][-1].written_at,
-            )
-            for one in booked(self.tables)
-            if practitioner in {None, one.practitioner} and _overlap(one.span, span)
-        ]
-        return found[:at_most]
+        found = [one for one in booked(self.tables) if practitioner in {None, one.practitioner}]
+        return [_busy(self.tables, one) for one in found if one.span.overlaps(span)][:at_most]
+
+
+def _busy(tables: MemoryTables, one: Appointment) -> Busy:
+    versions = tables.charts[Resource.APPOINTMENT][one.id]
+    return Busy(appointment=one.id, span=one.span, changed_at=versions[-1].written_at)

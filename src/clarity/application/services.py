@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
+from clarity.application.appointments import AppointmentService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
@@ -23,6 +24,7 @@ from clarity.application.practitioners import PractitionerService
 from clarity.application.rates import REQUESTS_OF_ACCOUNT
 from clarity.application.readiness import Readiness
 from clarity.application.research import ResearchService
+from clarity.application.schedule import ScheduleService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.sessions import SessionService
 from clarity.application.trail import TrailService
@@ -47,6 +49,8 @@ class Services:
     disclosures: DisclosureService
     interactions: InteractionService
     research: ResearchService
+    appointments: AppointmentService
+    schedule: ScheduleService
     practitioners: PractitionerService
     accounts: AccountService
     passwords: PasswordService

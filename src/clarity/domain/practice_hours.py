@@ -19,6 +19,10 @@ class Span:
     start: datetime
     end: datetime
 
+    def overlaps(self, other: Self) -> bool:
+        """Tell whether both have an instant in common: where one ends, another may begin."""
+        return self.start < other.end and other.start < self.end
+
 
 def day_in(zone: tzinfo, day: date) -> Span:
     """Return the calendar day `day` in `zone`: 23 or 25 hours where the clocks change in it."""

@@ -10,7 +10,7 @@ from clarity.application.ports.charts import Chart, ChartRepository
 from clarity.application.ports.patients import CountedPage
 from clarity.domain.access import Scope
 from clarity.domain.appointments import Appointment, AppointmentFilter
-from clarity.domain.ids import AppointmentId, ClosureId, PatientId, PractitionerId
+from clarity.domain.ids import ClosureId, PatientId, PractitionerId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Sealed
 from clarity.domain.schedule import Busy, Closure
@@ -71,8 +71,8 @@ class AppointmentRepository(ChartRepository[Appointment, AppointmentFilter], Pro
         """Tell whether `scope` covers a record by its exact labels; it is opened for that. Raises `CannotOpen`."""
         ...
 
-    async def are_booked(self, patients: Sequence[PatientId], span: Span, *, but: AppointmentId) -> bool:
-        """Tell whether any of `patients` has an appointment booked within a span, beside one."""
+    async def booked_of(self, patients: Sequence[PatientId], span: Span) -> Sequence[Busy]:
+        """Return when any of `patients` is booked within a span, in order of time."""
         ...
 
 

@@ -25,9 +25,9 @@ from clarity.persistence.records import Written
 from clarity.persistence.scopes import in_chart
 from clarity.persistence.tables import write_one
 
-_BOOKED = AppointmentStatus.BOOKED.value
 _ENOUGH_TO_COUNT = 1_001
 _ROWS_AT_A_TIME = 500
+_MOST_BOOKED = 10_000
 # Of an appointment that is longer, which only imports have, the days after the first do not know.
 _LOOKED_BACK = timedelta(days=1)
 # Any numbers will do that nothing else locks by.
@@ -161,13 +161,9 @@ class SqlAppointmentRepository(SqlChartRepository[Appointment, AppointmentFilter
             raise CannotOpen
         return standing_as(record, as_fetched(whose))
 
-    async def are_booked(self, patients: Sequence[PatientId], span: Span, *, but: AppointmentId) -> bool:
-        """Tell whether any of `patients` has an appointment booked within a span, beside one."""
-        rows = AppointmentRow
-        booked = select(rows.id).where(
-            rows.patient_id.in_(patients), rows.status == _BOOKED, rows.id != but, *_within(span)
-        )
-        return (await self.session.execute(booked.limit(1))).first() is not None
+    async def booked_of(self, patients: Sequence[PatientId], span: Span) -> list[Busy]:
+        """Return when any of `patients` is booked within a span, in order of time."""
+        return await _booked(self.session, span, AppointmentRow.patient_id.in_(patients))
 
 
 def _within(span: Span) -> Iterator[ColumnElement[bool]]:
@@ -242,17 +238,24 @@ class SqlScheduleRepository:
 
     async def busy(self, practitioner: PractitionerId | None, span: Span, *, at_most: int) -> list[Busy]:
         """Return when a practitioner is booked within a span, in order of time; `None` asks of all of them."""
-        rows = AppointmentRow
-        booked = select(rows.id, rows.starts_at, rows.ends_at, rows.updated_at).where(
-            rows.status == _BOOKED, *_within(span)
-        )
-        if practitioner is not None:
-            booked = booked.where(rows.practitioner_id == practitioner)
-        found = await self.session.execute(booked.order_by(rows.starts_at, rows.id).limit(at_most))
-        return [
-            Busy(appointment=AppointmentId(row.id), span=Span(row.starts_at, row.ends_at), changed_at=row.updated_at)
-            for row in found
-        ]
+        whose = [] if practitioner is None else [AppointmentRow.practitioner_id == practitioner]
+        return await _booked(self.session, span, *whose, at_most=at_most)
+
+
+async def _booked(
+    session: AsyncSession, span: Span, *conditions: ColumnElement[bool], at_most: int = _MOST_BOOKED
+) -> list[Busy]:
+    rows = AppointmentRow
+    booked = (
+        select(rows.id, rows.starts_at, rows.ends_at, rows.updated_at)
+        .where(rows.status == AppointmentStatus.BOOKED.value, *_within(span), *conditions)
+        .order_by(rows.starts_at, rows.id)
+        .limit(at_most)
+    )
+    return [
+        Busy(appointment=AppointmentId(row.id), span=Span(row.starts_at, row.ends_at), changed_at=row.updated_at)
+        for row in await session.execute(booked)
+    ]
 
 
 def _to_closure(row: ClosureRow) -> Closure:
