@@ -137,6 +137,13 @@ PATTERNS: Mapping[Action, _Pattern] = {
     Action.EXPORT: _EXPORT,
     Action.ACCOUNT_FOR: _EXPORT,
     Action.REPORT: _OPERATION,
+    Action.CANCEL: _UPDATE,
+    Action.COMPLETE: _UPDATE,
+    Action.SIGN: _UPDATE,
+    Action.COSIGN: _UPDATE,
+    Action.REQUEST_AMENDMENT: _UPDATE,
+    Action.DECIDE_AMENDMENT: _UPDATE,
+    Action.STOP: _UPDATE,
 }
 """How each action is written."""
 
@@ -154,6 +161,10 @@ _FHIR_TYPES = {
     Resource.RESEARCH_SUBJECT: "Patient",
     Resource.PRACTITIONER: "Practitioner",
     Resource.CONSENT: "Consent",
+    Resource.APPOINTMENT: "Appointment",
+    Resource.NOTE: "DocumentReference",
+    Resource.PRESCRIPTION: "MedicationRequest",
+    Resource.INTERACTION: "Communication",
 }
 
 

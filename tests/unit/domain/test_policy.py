@@ -31,8 +31,11 @@ from tests.builders import NOW, a_consent, an_actor, new_id
 from tests.policy_table import decided_cells
 
 DOCTOR, ADA = PractitionerId(new_id()), PatientId(new_id())
-TIES = (Relation.CARE_TEAM, Relation.SELF, Relation.AUTHOR, Relation.EMERGENCY)
+TIES = (Relation.CARE_TEAM, Relation.SELF, Relation.AUTHOR, Relation.EMERGENCY, Relation.PARTICIPANT)
 HELD = [frozenset(some) for some in chain.from_iterable(combinations(TIES, count) for count in range(len(TIES) + 1))]
+IN_CHARTS = (Resource.APPOINTMENT, Resource.NOTE, Resource.PRESCRIPTION, Resource.INTERACTION)
+# Nobody is whom a patient's own record is about but the patient.
+OF_PATIENTS = [held for held in HELD if Relation.PARTICIPANT not in held]
 CONSENTS = tuple(a_consent(labels=(label,)) for label in (Label.PART2, Label.PSYCHOTHERAPY))
 ACCOUNTS = [role for role in Role if role not in {Role.SYSTEM, Role.NOBODY}]
 
@@ -81,20 +84,32 @@ def others_than(cell: Cell | None) -> Iterator[Cell | None]:
 
 @pytest.mark.parametrize("role", Role)
 def test_every_combination_is_decided_as_it_was_decided_on(role: Role) -> None:
-    for action, held in product(Action, HELD):
-        actor = _actor(role, held)
-        scope = scope_of(actor, action, at=NOW)
-        for label, guarded in product(Label, (False, True)):
-            record = _record(actor, held, guarded=guarded, deleted=action is Action.VIEW_TOMBSTONE)
-            first = _before_opening(role, action, held, guarded=guarded)
-            assert record.standing is not None
-            found = scope.before_opening(ADA, record.standing)
-            assert (found.reason, found.fields) == first, (action, held, guarded)
-            for consents in ((), CONSENTS):
-                expected = _after_opening(role, action, held, label, consent=bool(consents))
-                decision = scope.after_opening(record, label, partial(tuple, consents))
-                _compare(decision, expected if first[0] is Reason.NONE else (first[0], PatientField(0)))
-                assert decision.consent in (None, *consents)
+    for action, held in product(Action, OF_PATIENTS):
+        _compare_each(role, Resource.PATIENT, action, held)
+
+
+@pytest.mark.parametrize("resource", IN_CHARTS)
+def test_what_is_in_a_chart_is_decided_as_it_was_decided_on(resource: Resource) -> None:
+    rows = {(role, action) for role, of, action, *_ in decided_cells() if of is resource}
+    for (role, action), held in product(sorted(rows), HELD):
+        _compare_each(role, resource, action, held)
+
+
+def _compare_each(role: Role, resource: Resource, action: Action, held: frozenset[Relation]) -> None:
+    """Compare what is decided of records of every label, with and without consents, to what was decided on."""
+    actor = _actor(role, held)
+    scope = scope_of(actor, action, resource, at=NOW)
+    for label, guarded in product(Label, (False, True)):
+        record = _record(actor, resource, held, guarded=guarded, deleted=action is Action.VIEW_TOMBSTONE)
+        first = _before_opening(role, resource, action, held, guarded=guarded)
+        assert record.standing is not None
+        found = scope.before_opening(ADA, record.standing)
+        assert (found.reason, found.fields) == first, (action, held, guarded)
+        for consents in ((), CONSENTS):
+            expected = _after_opening(role, resource, action, held, label, consent=bool(consents))
+            decision = scope.after_opening(record, label, partial(tuple, consents))
+            _compare(decision, expected if first[0] is Reason.NONE else (first[0], PatientField(0)))
+            assert decision.consent in (None, *consents)
 
 
 def _compare(decision: Decision, expected: tuple[Reason, PatientField]) -> None:
@@ -104,46 +119,49 @@ def _compare(decision: Decision, expected: tuple[Reason, PatientField]) -> None:
 def _actor(role: Role, held: frozenset[Relation]) -> Actor:
     return an_actor(
         role,
-        practitioner=DOCTOR if Relation.CARE_TEAM in held else None,
+        practitioner=DOCTOR if held & {Relation.CARE_TEAM, Relation.PARTICIPANT} else None,
         patient=ADA if Relation.SELF in held else None,
     )
 
 
-def _record(actor: Actor, held: frozenset[Relation], *, guarded: bool, deleted: bool) -> Sealed:
+def _record(actor: Actor, resource: Resource, held: frozenset[Relation], *, guarded: bool, deleted: bool) -> Sealed:
     standing = Standing(
-        care_team=frozenset({DOCTOR}),
+        care_team=frozenset({DOCTOR} if Relation.CARE_TEAM in held else ()),
         author=actor.id if Relation.AUTHOR in held else new_id(),
         guarded=guarded,
         deleted=deleted,
         emergencies=frozenset({actor.id} if Relation.EMERGENCY in held else ()),
+        participants=frozenset({DOCTOR} if Relation.PARTICIPANT in held else ()),
     )
-    return Sealed(resource=Resource.PATIENT, id=ADA, patient=ADA, standing=standing)
+    return Sealed(resource=resource, id=ADA, patient=ADA, standing=standing)
 
 
-def _decided(role: Role, action: Action, relations: frozenset[Relation], *labels: Label) -> dict[Place, Cell]:
+def _decided(
+    role: Role, resource: Resource, action: Action, relations: frozenset[Relation], *labels: Label
+) -> dict[Place, Cell]:
     """Return what was decided for some relations and labels."""
-    places = product((role,), (Resource.PATIENT,), (action,), relations, labels or Label)
+    places = product((role,), (resource,), (action,), relations, labels or Label)
     return {place: cell for place in places if (cell := decided_cells().get(place))}
 
 
 def _before_opening(
-    role: Role, action: Action, held: frozenset[Relation], *, guarded: bool
+    role: Role, resource: Resource, action: Action, held: frozenset[Relation], *, guarded: bool
 ) -> tuple[Reason, PatientField]:
-    if not _decided(role, action, frozenset(Relation)):
+    if not _decided(role, resource, action, frozenset(Relation)):
         return Reason.NO_SUCH_RIGHT, PatientField(0)
     held |= {Relation.ANYBODY}
-    ordinary = _decided(role, action, held, Label.NORMAL)
-    reached = _decided(role, action, held, *(set(Label) - {Label.NORMAL})) if guarded else ordinary
+    ordinary = _decided(role, resource, action, held, Label.NORMAL)
+    reached = _decided(role, resource, action, held, *(set(Label) - {Label.NORMAL})) if guarded else ordinary
     if reached:
         through = frozenset(relation for _, _, _, relation, _ in reached)
-        return Reason.NONE, _fields(_decided(role, action, through))
+        return Reason.NONE, _fields(_decided(role, resource, action, through))
     return (Reason.GUARDED if ordinary else Reason.NO_TIE), PatientField(0)
 
 
 def _after_opening(
-    role: Role, action: Action, held: frozenset[Relation], label: Label, *, consent: bool
+    role: Role, resource: Resource, action: Action, held: frozenset[Relation], label: Label, *, consent: bool
 ) -> tuple[Reason, PatientField]:
-    cells = _decided(role, action, held | {Relation.ANYBODY}, label)
+    cells = _decided(role, resource, action, held | {Relation.ANYBODY}, label)
     free = {place: cell for place, cell in cells.items() if not cell.needs_consent}
     if free:
         return Reason.NONE, _fields(free)
