@@ -8,10 +8,20 @@ from uuid_utils.compat import uuid7
 
 from clarity.application.admission import Admitted
 from clarity.domain.access import OPERATOR, Action, Actor, Consent, Purpose, Role, scope_of
+from clarity.domain.appointments import Appointment, AppointmentStatus
 from clarity.domain.audit import Attempt
 from clarity.domain.dates import PartialDate
 from clarity.domain.identifiers import Identifier
-from clarity.domain.ids import ConsentId, PatientId, PractitionerId, RequestId
+from clarity.domain.ids import (
+    AppointmentId,
+    ConsentId,
+    InteractionId,
+    PatientId,
+    PractitionerId,
+    PrescriptionId,
+    RequestId,
+)
+from clarity.domain.interactions import Channel, Direction, DoseOutcome, Interaction
 from clarity.domain.names import HumanName, NameUse
 from clarity.domain.patients import ALL_FIELDS, Patient
 from clarity.domain.people import Gender, Telecom, TelecomSystem
@@ -93,6 +103,30 @@ def a_practitioner(*, name: HumanName | None = None, npi: str = "", sources: tup
     return Practitioner(id=PractitionerId(new_id()), name=name or a_name("Freud", "Anna"), npi=npi, sources=sources)
 
 
+def an_appointment(
+    patient: PatientId,
+    practitioner: PractitionerId,
+    starts_at: datetime,
+    *,
+    minutes: int = 30,
+    label: Label = Label.NORMAL,
+    status: AppointmentStatus = AppointmentStatus.BOOKED,
+) -> Appointment:
+    """Return an appointment nobody has booked yet."""
+    texts = {"place": "Harbor House, room 214", "reason": "Lithium levels after the move", "notes": "Brings her sister"}
+    plant(*texts.values())
+    return Appointment(
+        id=AppointmentId(new_id()),
+        patient=patient,
+        practitioner=practitioner,
+        starts_at=starts_at,
+        ends_at=starts_at + timedelta(minutes=minutes),
+        label=label,
+        status=status,
+        **texts,
+    )
+
+
 def a_consent(
     *,
     labels: tuple[Label, ...] = (Label.PART2,),
@@ -122,6 +156,31 @@ def a_consent(
         recorded_by=OPERATOR,
         withdrawn_at=withdrawn_at,
         withdrawn_by=OPERATOR if withdrawn_at else None,
+    )
+
+
+def an_interaction(
+    patient: PatientId,
+    *,
+    channel: Channel = Channel.MESSAGE,
+    occurred_at: datetime = NOW - timedelta(hours=3),
+    prescription: PrescriptionId | None = None,
+    dose: DoseOutcome | None = None,
+    label: Label = Label.NORMAL,
+) -> Interaction:
+    """Return a contact nobody has recorded yet."""
+    plant("Asked about the evening dose", "Is it all right to take it at nine?")
+    return Interaction(
+        id=InteractionId(new_id()),
+        patient=patient,
+        channel=channel,
+        direction=Direction.FROM_PATIENT,
+        occurred_at=occurred_at,
+        summary="Asked about the evening dose",
+        payload="Is it all right to take it at nine?",
+        prescription=prescription,
+        dose=dose,
+        label=label,
     )
 
 
