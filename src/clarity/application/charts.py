@@ -10,7 +10,7 @@ from clarity.application.admission import Admitted, admit, admit_each
 from clarity.application.pages import Page, page_size
 from clarity.application.patients import RepeatKey
 from clarity.application.ports import Answered, Chart, ChartLog, ChartRepository, Cursors, RecordRevision, Work
-from clarity.domain.access import Action, Actor, scope_of
+from clarity.domain.access import Action, Actor, decide, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.charts import ChartRecord
 from clarity.domain.errors import CannotOpen, NotFound, ReusedKey, StaleWrite
@@ -46,22 +46,29 @@ class ChartLogging(Generic[Entity, Conditions]):
     actor: Actor
     at: datetime
 
-    async def find(self, patient: PatientId, record: UUID) -> Sealed:
+    async def find(self, action: Action, patient: PatientId, record: UUID) -> Sealed:
         """Fetch a record in a patient's chart, or an absent one if there is none with this id in it."""
         found = await self.records.get(await self.work.patients.get(patient), record)
-        # Whether there is no such record or it is somebody else's, the same is done to find that out.
-        if found.standing is None or found.patient != patient:
+        # Unless it is plainly for the actor, the same is done whether it is not, is somebody else's or is none.
+        if found.patient != patient or not self._is_plainly_for(action, found):
             merged = await merged_into(self.work, patient)
             if found.patient not in merged:
                 return Sealed(resource=self.records.resource, id=record, patient=patient)
         return found
+
+    def _is_plainly_for(self, action: Action, found: Sealed) -> bool:
+        """Tell whether the actor may do `action` to a record, and no label that is yet to be read may forbid it."""
+        standing = found.standing
+        if standing is None or standing.guarded:
+            return False
+        return decide(scope_of(self.actor, action, self.records.resource, at=self.at), found).allowed
 
     async def open(self, action: Action, patient: PatientId, record: UUID, *, version: int | None = None) -> Entity:
         """Open a record in a patient's chart to do `action` to it.
 
         Raises `NotFound` if there is none or it is not for the actor, and `StaleWrite` unless it is at `version`.
         """
-        found = await self.find(patient, record)
+        found = await self.find(action, patient, record)
         entity = self.records.open(admit(self.work, self.actor, action, found, at=self.at))
         if version is not None and entity.version != version:
             raise StaleWrite
@@ -245,7 +252,7 @@ class Charting(ChartLogging[Entity, Conditions]):
         self, patient: PatientId, record: UUID, *, before: int | None = None, at_most: int = 20
     ) -> tuple[RecordRevision[Entity], ...]:
         """Return the versions of a record below `before`, the newest first. Raises `NotFound` as `open` does."""
-        found = await self.find(patient, record)
+        found = await self.find(Action.VIEW_HISTORY, patient, record)
         admitted = admit(self.work, self.actor, Action.VIEW_HISTORY, found, at=self.at)
         return tuple(await self.records.history(admitted, before=before, at_most=page_size(at_most)))
 
