@@ -77,7 +77,7 @@ class MemoryAppointmentRepository(MemoryChartRepository[Appointment, Appointment
     def standing_as(self, record: Sealed, whose: Sealed) -> Sealed:
         return self._sealed(self._all[record.id], whose)
 
-    def covers(self, scope: Scope, record: Sealed) -> bool:
+    def may_be_shown(self, scope: Scope, record: Sealed) -> bool:
         whose = self.tables.patients[person_of(record)][-1]
         return self._covers(scope, self._all[record.id], self.tables.sealed(whose))
 

@@ -23,7 +23,7 @@ from clarity.application.ports import (
     Work,
 )
 from clarity.application.retry import retrying
-from clarity.domain.access import Action, Actor, Reason, Role, Scope, right_to, scope_of
+from clarity.domain.access import Action, Actor, Reason, Role, right_to, scope_of
 from clarity.domain.appointments import (
     Appointment,
     AppointmentFilter,
@@ -32,7 +32,7 @@ from clarity.domain.appointments import (
 )
 from clarity.domain.audit import Attempt
 from clarity.domain.dates import instant_of, microseconds_of
-from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, Overlapping, ReusedKey
+from clarity.domain.errors import Forbidden, Invalid, NotFound, Overlapping, ReusedKey
 from clarity.domain.ids import AppointmentId, PatientId, PractitionerId, SeriesId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Resource, Sealed
@@ -223,7 +223,7 @@ class AppointmentService:
         for person, stood_records in of_person.items():
             own = replace(attempt, patient=person, ids=(), emergencies={})
             admitted = admit_each(own, stood_records)
-            shown = [one for one in admitted if _is_covered(work, scope, one.record)]
+            shown = [one for one in admitted if work.appointments.may_be_shown(scope, one.record)]
             if shown:
                 own.ids = tuple(one.record.id for one in shown)
                 work.note(own)
@@ -444,14 +444,6 @@ async def standing_of(work: Work, patients: Sequence[PatientId]) -> dict[Patient
         now_in = {patient: survivors.get(record, record) for patient, record in now_in.items()}
         sought = set(survivors.values()) - records.keys()
     return {patient: records[record] for patient, record in now_in.items() if record in records}
-
-
-def _is_covered(work: Work, scope: Scope, record: Sealed) -> bool:
-    """Tell whether the exact labels let `scope` cover a record; `True` if it does not open, for who reports that."""
-    try:
-        return work.appointments.covers(scope, record)
-    except CannotOpen:
-        return True
 
 
 def _is_gone(record: Sealed) -> bool:

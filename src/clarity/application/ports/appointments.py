@@ -67,8 +67,8 @@ class AppointmentRepository(ChartRepository[Appointment, AppointmentFilter], Pro
         """Return a fetched record to stand as the patient's record `whose` does: theirs, or merged into it."""
         ...
 
-    def covers(self, scope: Scope, record: Sealed) -> bool:
-        """Tell whether `scope` covers a record by its exact labels; it is opened for that. Raises `CannotOpen`."""
+    def may_be_shown(self, scope: Scope, record: Sealed) -> bool:
+        """Tell whether `scope` covers a record by its exact labels, for which it is opened; `True` if it does not."""
         ...
 
     async def booked_of(self, patients: Sequence[PatientId], span: Span) -> Sequence[Busy]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.ports import Chart, CountedPage, TimePlace
@@ -161,6 +161,12 @@ class SqlAppointmentRepository(SqlChartRepository[Appointment, AppointmentFilter
             raise CannotOpen
         return standing_as(record, as_fetched(whose))
 
+    def may_be_shown(self, scope: Scope, record: Sealed) -> bool:
+        """Tell whether `scope` covers a record by its exact labels; `True` if it does not open."""
+        if not isinstance(record, SealedChartRecord):
+            raise CannotOpen
+        return self._may_be_shown(scope, record, None)
+
     async def booked_of(self, patients: Sequence[PatientId], span: Span) -> list[Busy]:
         """Return when any of `patients` is booked within a span, in order of time."""
         return await _booked(self.session, span, AppointmentRow.patient_id.in_(patients))
@@ -174,8 +180,10 @@ def _within(span: Span) -> Iterator[ColumnElement[bool]]:
 
 def _behind(place: TimePlace | None, *, latest_first: bool) -> Iterator[ColumnElement[bool]]:
     if place is not None:
-        here, there = tuple_(AppointmentRow.starts_at, AppointmentRow.id), tuple_(place.at, place.id)
-        yield here < there if latest_first else here > there
+        rows = AppointmentRow
+        then, those = rows.starts_at == place.at, rows.id < place.id if latest_first else rows.id > place.id
+        beyond = rows.starts_at < place.at if latest_first else rows.starts_at > place.at
+        yield or_(beyond, and_(then, those))
 
 
 @dataclass(frozen=True, slots=True)
