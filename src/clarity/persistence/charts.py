@@ -32,7 +32,7 @@ Conditions = TypeVar("Conditions")
 _ROWS_AT_A_TIME = 500
 # To open as many takes a few milliseconds, in which nobody else is answered.
 _ROWS_IN_A_STEP = 100
-_OUTSIDE = frozenset({"id", "patient", "version", "author", "notice"})
+_OUTSIDE = frozenset({"id", "patient", "version", "notice"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +138,7 @@ class ChartTable(SealedTable[Entity], Generic[Entity, Conditions]):
 
     def outside_of(self, record: SealedChartRecord) -> dict[str, Any]:
         """Return the fields of the entity that are not sealed."""
-        outside: dict[str, Any] = {"id": record.id, "patient": record.patient, "version": record.version}
-        if self._has_author and record.standing is not None:
-            outside["author"] = record.standing.author
-        return outside
+        return {"id": record.id, "patient": record.patient, "version": record.version}
 
     def written(self, entity: Entity) -> Written:
         """Return what is written of `entity` beside the seal."""
@@ -149,10 +146,22 @@ class ChartTable(SealedTable[Entity], Generic[Entity, Conditions]):
 
     def open_entity(self, record: SealedChartRecord) -> Entity:
         """Return what is inside, or raise `CannotOpen`: also if what stands beside the seal says otherwise."""
-        entity = self.open(record, **self.outside_of(record))
+        entity = self.open_version(record)
         if entity.status != record.status:
             raise CannotOpen
         return entity
+
+    def open_version(self, record: SealedChartRecord) -> Entity:
+        """Return what is inside a present or earlier version, or raise `CannotOpen`: also if another made the row."""
+        entity: Any = self.open(record, **self.outside_of(record))
+        if self._has_author and (record.standing is None or entity.author != record.standing.author):
+            raise CannotOpen
+        opened: Entity = entity
+        return opened
+
+    def authored(self, entity: Entity, author: UUID | None) -> Entity:
+        """Return a new record with who makes it, if its kind tells."""
+        return _changed(entity, author=author) if self._has_author else entity
 
 
 class _Opened(NamedTuple):
@@ -326,6 +335,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         record = _as_chart_record(admitted)
         shown = self._shown(admitted, record, entity.label)
         key = self.table.key_of(record)
+        entity = self.table.authored(entity, record.standing.author if record.standing is not None else None)
         await self.table.insert(self.session, self.ledger, key, entity.id, entity, self.table.written(entity))
         return _with_notice(_changed(entity, version=1), shown)
 
@@ -368,7 +378,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         """Return a version, or why its own label forbids it."""
         if not isinstance(record, SealedChartRecord):
             raise CannotOpen
-        entity = self.table.open(record, **self.table.outside_of(record))
+        entity = self.table.open_version(record)
         decisions = [admitted.judged(label, self.table.consents_of(record)) for label in self._labels_of(record)]
         for decision in decisions:
             if not decision.allowed:
