@@ -1,22 +1,27 @@
 """Records in charts: each stands as its patient's does, and as its own row says; notes stand for all kinds here."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from uuid import UUID
 
 import pytest
 
+from clarity.application.break_glass import BreakGlassService
 from clarity.application.charts import Charting, PageAsked
+from clarity.application.duplicates import DuplicateService
 from clarity.application.pages import Page
-from clarity.domain.access import Action, Actor, Role
+from clarity.domain.access import Action, Actor, Purpose, Role
 from clarity.domain.audit import Outcome
 from clarity.domain.errors import NotFound, StaleWrite
 from clarity.domain.ids import NoteId, PatientId
 from clarity.domain.notes import Note, NoteFilter, NoteKind
-from clarity.domain.records import Label
+from clarity.domain.records import Label, Resource
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
-from tests.builders import NOW, a_consent, a_patient, a_practitioner, an_actor, new_id
+from tests.builders import NOW, a_consent, a_patient, a_practitioner, an_actor, new_id, the_operator
+from tests.fakes.accounts import CountedLimits, FrontDoor
+from tests.lives import removed
 from tests.practice import Practice
 from tests.ties import consented
 
@@ -164,3 +169,143 @@ async def test_a_change_keeps_the_version_before_and_needs_the_present_one(pract
     async with practice.reading(snapshot=True) as work:
         history = await Charting(work, work.notes, ward.carl, NOW).history(ward.patient, draft.id)
     assert [(one.version, one.record.body) for one in history][:1] == [(2, "Slept badly.")]
+
+
+async def opens(practice: Practice, actor: Actor, note: Note) -> bool:
+    try:
+        await seen(practice, actor, note)
+    except NotFound:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("of_patient", [Label.NORMAL, Label.RESTRICTED])
+async def test_what_is_listed_is_what_opens_and_all_of_it_is_counted(
+    practice: Practice, keyring: Keyring, of_patient: Label
+) -> None:
+    ward = await a_ward(practice, label=of_patient)
+    await consented(practice, ward.patient, a_consent(recipients=(ward.anna.practitioner,)))  # type: ignore[arg-type]
+    notes = [
+        await written(practice, author, a_note(ward.patient, label=label, draft=draft))
+        for author, label, draft in product((ward.anna, ward.carl), Label, (False, True))
+        if (author, label) != (ward.carl, Label.PART2)  # whom no consent covers
+    ]
+    nurse = an_actor(Role.NURSE, practitioner=ward.carl.practitioner)
+    patient = an_actor(Role.PATIENT, patient=ward.patient)
+    found = {}
+    for name, actor in (("anna", ward.anna), ("carl", ward.carl), ("nurse", nurse), ("patient", patient)):
+        page = await listed(practice, keyring, actor, ward.patient)
+        opened = [note.id for note in reversed(notes) if await opens(practice, actor, note)]
+        assert ([one.id for one in page.items], page.count, page.exact) == (opened, len(opened), True), name
+        found[name] = len(opened)
+    operators = await listed(practice, keyring, the_operator(), ward.patient)
+    assert operators.count == len(operators.items)
+    # Of seven that are signed: all but Carl's psychotherapy note, all but Anna's and what is under Part 2, and so on.
+    assert found == {"anna": 6 + 4, "carl": 5 + 3, "nurse": 4, "patient": 5}
+
+
+async def test_what_was_written_of_a_merged_record_is_found_with_whom_it_went_to_and_comes_back(
+    practice: Practice, keyring: Keyring
+) -> None:
+    duplicates = DuplicateService(practice.begin, practice.reading, Cursors(keyring), lambda: NOW)
+    door, desk = FrontDoor(practice.begin, practice.reading), an_actor(Role.FRONT_DESK)
+    staff = await practice.employed(a_practitioner())
+    anna = an_actor(practitioner=staff.id)
+    kept, gone = [
+        await practice.stored(a_patient(ssn="123-45-6789", care_team=frozenset({staff.id}))) for _ in range(2)
+    ]
+    account = await door.employed(Role.PATIENT, patient=gone.id)
+    before, draft = [await written(practice, anna, a_note(gone.id, draft=draft)) for draft in (False, True)]
+    own = await written(practice, anna, a_note(kept.id))
+    (review,) = (await duplicates.list(desk)).items
+    await duplicates.merge(desk, review.id, kept.id, "")
+
+    with pytest.raises(NotFound):
+        await seen(practice, anna, before)
+    async with practice.reading() as work:
+        linked = (await work.accounts.get(account.id)).patient
+    assert linked == kept.id
+    themselves = an_actor(Role.PATIENT, patient=linked)
+    assert (await seen(practice, themselves, before, kept.id)).patient == gone.id
+    page = await listed(practice, keyring, anna, kept.id)
+    assert [one.id for one in page.items] == [own.id, draft.id, before.id]
+    with pytest.raises(NotFound):
+        await listed(practice, keyring, anna, gone.id)
+    # The row stays whose it was, and so does the event of a change: the database asks for one of that patient.
+    async with practice.begin() as work:
+        charting = Charting(work, work.notes, anna, NOW)
+        opened = await charting.open(Action.SIGN, kept.id, draft.id, version=1)
+        await work.notes.save(replace(opened, signed_at=SIGNED))
+    event = (await practice.events())[-1]
+    assert (event.action, event.resource, event.patient, event.ids) == (
+        Action.SIGN,
+        Resource.NOTE,
+        gone.id,
+        (draft.id,),
+    )
+
+    await duplicates.unmerge(desk, review.id, "")
+    assert (await seen(practice, anna, before)).id == before.id
+    assert (await listed(practice, keyring, anna, gone.id)).count == 2
+    with pytest.raises(NotFound):
+        await seen(practice, anna, before, kept.id)
+    assert [one.id for one in (await listed(practice, keyring, anna, kept.id)).items] == [own.id]
+
+
+async def test_whoever_breaks_the_glass_reads_and_changes_nothing_and_the_trail_says_that_it_was_an_emergency(
+    practice: Practice, keyring: Keyring
+) -> None:
+    ward = await a_ward(practice)
+    notes = {
+        label: await written(practice, ward.anna, a_note(ward.patient, label=label))
+        for label in Label
+        if label is not Label.PART2
+    }
+    draft = await written(practice, ward.anna, a_note(ward.patient, draft=True))
+    account = await FrontDoor(practice.begin, practice.reading).employed(
+        Role.CLINICIAN, practitioner=ward.otto.practitioner
+    )
+    otto = replace(ward.otto, id=account.id)
+    glass = BreakGlassService(
+        begin=practice.begin,
+        reading=practice.reading,
+        cursors=Cursors(keyring),
+        limits=CountedLimits(),
+        now=practice.clock,
+        new_id=new_id,
+        at_most=timedelta(hours=1),
+        practice="Harbor Psychiatry",
+    )
+    await glass.open(otto, ward.patient, "Unconscious, no relative to ask")
+    before = len(await practice.events())
+    page = await listed(practice, keyring, otto, ward.patient)
+    assert [one.id for one in page.items] == [notes[Label.RESTRICTED].id, notes[Label.NORMAL].id]
+    assert (await seen(practice, otto, notes[Label.NORMAL])).id == notes[Label.NORMAL].id
+    for note in (notes[Label.PSYCHOTHERAPY], draft):
+        with pytest.raises(NotFound):
+            await seen(practice, otto, note)
+    with pytest.raises(NotFound):
+        await written(practice, otto, a_note(ward.patient))
+    told = [(one.action, one.outcome, one.purpose) for one in (await practice.events())[before:]]
+    assert told[:2] == [
+        (Action.LIST, Outcome.SUCCEEDED, Purpose.EMERGENCY),
+        (Action.VIEW, Outcome.SUCCEEDED, Purpose.EMERGENCY),
+    ]
+    assert [one[:2] for one in told[2:]] == [
+        (Action.VIEW, Outcome.REFUSED),
+        (Action.VIEW, Outcome.REFUSED),
+        (Action.REGISTER, Outcome.REFUSED),
+    ]
+
+
+async def test_of_a_deleted_patient_nothing_is_found(practice: Practice, keyring: Keyring) -> None:
+    ward = await a_ward(practice)
+    note = await written(practice, ward.anna, a_note(ward.patient))
+    await removed(practice.begin, ward.patient)
+    for actor in (ward.anna, the_operator(), an_actor(Role.PATIENT, patient=ward.patient)):
+        with pytest.raises(NotFound):
+            await seen(practice, actor, note)
+        with pytest.raises(NotFound):
+            await listed(practice, keyring, actor, ward.patient)
+        with pytest.raises(NotFound):
+            await written(practice, actor, a_note(ward.patient))
