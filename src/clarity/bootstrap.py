@@ -27,6 +27,7 @@ from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
 from clarity.application.links import LinkSender
 from clarity.application.open_sessions import OpenSessionService
+from clarity.application.notes import NoteService
 from clarity.application.outbox import OutboxService
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
@@ -228,6 +229,14 @@ def assemble(
             today=partial(today, settings),
             new_id=uuid7,
             practice=settings.practice_name,
+        ),
+        notes=NoteService(
+            begin=units.begin,
+            reading=units.reading,
+            cursors=cursors,
+            now=now,
+            today=partial(today, settings),
+            new_id=uuid7,
         ),
         interactions=InteractionService(units.begin, units.reading, cursors, now),
         research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),

@@ -26,6 +26,7 @@ from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
+from clarity.application.notes import NoteService
 from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock, PatientSearch
 from clarity.application.practitioners import PractitionerService
@@ -222,6 +223,7 @@ def services(
             new_id=new_id,
             practice="Harbor Psychiatry",
         ),
+        notes=NoteService(begin=begin, reading=reading, cursors=cursors, now=now, today=lambda: TODAY, new_id=new_id),
         interactions=InteractionService(begin, reading, cursors, now),
         research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
         appointments=AppointmentService(

@@ -111,6 +111,8 @@ def test_whatever_needs_a_log_in_may_find_it_too_weak(document: dict[str, Any]) 
         assert "second-factor-missing" in examples, operation["operationId"]
 
 
+# The lists to which something new is added.
+NEW = ("/disclosures", "/appointments", "/notes", "/prescriptions", "/interactions")
 # What those do who see no record, and therefore no version of one.
 ON_THE_RECORD_AS_IT_STANDS = {"place_legal_hold", "release_legal_hold", "delete_patient"}
 
@@ -119,8 +121,8 @@ def test_every_change_to_a_stored_patient_names_its_version(document: dict[str, 
     unnamed = set()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            # What a patient allowed is added to and withdrawn, and never changed; a new disclosure has no version yet.
-            new = path.endswith("/disclosures")
+            # What a patient allowed is added to and withdrawn, and never changed; what is new has no version yet.
+            new = method == "post" and path.endswith(NEW)
             if "{patient_id}" in path and "/consents" not in path and not new and method != "get":
                 required = {one["name"] for one in operation["parameters"] if one["required"]}
                 if "If-Match" not in required:

@@ -27,6 +27,7 @@ from clarity.api import (
     me,
     metrics,
     open_sessions,
+    notes,
     passwords,
     practitioners,
     research,
@@ -72,6 +73,7 @@ _TAGS = [
     {"name": "break-glass", "description": "Access to one patient in an emergency, and its review."},
     {"name": "research", "description": "Patients, de-identified, for researchers."},
     {"name": "audit", "description": "Who did what to whose record, and what was unusual. For compliance officers."},
+    {"name": "notes", "description": "Clinical notes: drafted, signed, and amended on the patient's request."},
     {"name": "practitioners", "description": "Those who care for patients."},
     {"name": "health", "description": "For those who run the service."},
 ]
@@ -125,7 +127,7 @@ def _surround(app: FastAPI, options: ApiOptions, new_id: Callable[[], UUID]) -> 
 
     app.add_middleware(Admission, gate=gate, seconds=options.request_timeout_seconds)
     app.add_middleware(WholeBodies, gate=gate, max_bytes=options.max_body_bytes)
-    app.add_middleware(BodyLimit, max_bytes=options.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=options.max_body_bytes, larger=[(notes.PATHS, notes.MAX_REQUEST_BYTES)])
     app.add_middleware(AddressLimit, limits=limits)
     if options.allowed_hosts:
         app.add_middleware(AllowedHosts, hosts=options.allowed_hosts)
@@ -203,6 +205,9 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         research.router,
         access_report.router,
         practitioners.router,
+        notes.router,
+        notes.amendments,
+        notes.templates,
         credentials.of_accounts,
         credentials.router,
         health.router,

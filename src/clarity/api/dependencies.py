@@ -22,6 +22,7 @@ from clarity.application.duplicates import DuplicateService
 from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
 from clarity.application.open_sessions import OpenSessionService
+from clarity.application.notes import NoteService
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
 from clarity.application.practitioners import PractitionerService
@@ -89,6 +90,10 @@ async def _interactions(request: Request) -> InteractionService:
 
 async def _research(request: Request) -> ResearchService:
     return _running(request).research
+async def _notes(request: Request) -> NoteService:
+    return _running(request).notes
+
+
 
 
 async def _practitioners(request: Request) -> PractitionerService:
@@ -144,6 +149,7 @@ SecondFactors = Annotated[SecondFactorService, Depends(_second_factors)]
 Credentials = Annotated[CredentialService, Depends(_credentials)]
 AuditTrail = Annotated[TrailService, Depends(_trail)]
 AccessReports = Annotated[AccessReportService, Depends(_access_reports)]
+Notes = Annotated[NoteService, Depends(_notes)]
 
 
 async def _request_id(request: Request) -> RequestId:

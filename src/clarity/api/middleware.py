@@ -1,8 +1,9 @@
 """What happens to every request, whatever its route: plain ASGI, since each layer is paid for by every request."""
 
 import asyncio
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from starlette.datastructures import Headers
@@ -140,17 +141,19 @@ _NO_MORE = {"Connection": "close"}
 class BodyLimit:
     """Refuses bodies above a size: at once where their length is announced, else as soon as they pass it."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        """Limit the bodies that `app` reads."""
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Sequence[tuple[re.Pattern[str], int]] = ()) -> None:
+        """Limit the bodies that `app` reads; those to paths in `larger` may be as large as that says."""
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._is_too_long(Headers(scope=scope).get("content-length", "0")):
+        max_bytes = self._most_to(scope)
+        if _is_too_long(Headers(scope=scope).get("content-length", "0"), max_bytes):
             problem = HTTPException(413, headers=_NO_MORE)
             await answer_to(problem, scope["state"]["request_id"])(scope, receive, send)
             return
@@ -160,12 +163,16 @@ class BodyLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._max_bytes:
+            if read > max_bytes:
                 raise HTTPException(413, headers=_NO_MORE)
             return message
 
         await self._app(scope, receive_some, send)
 
-    def _is_too_long(self, announced: str) -> bool:
-        # Python refuses to read numbers of thousands of digits.
-        return not announced.isdecimal() or len(announced) > 18 or int(announced) > self._max_bytes
+    def _most_to(self, scope: Scope) -> int:
+        return max(self._max_bytes, *(most for pattern, most in self._larger if pattern.search(scope["path"])), 0)
+
+
+def _is_too_long(announced: str, max_bytes: int) -> bool:
+    # Python refuses to read numbers of thousands of digits.
+    return not announced.isdecimal() or len(announced) > 18 or int(announced) > max_bytes

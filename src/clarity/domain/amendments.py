@@ -99,6 +99,11 @@ class Denial(Confidential):
         """Raise `Invalid` without a basis."""
         require_text("basis", self.basis, at_most=MAX_STATEMENT)
 
+    @property
+    def citation(self) -> str:
+        """The paragraph that the ground rests on."""
+        return self.ground.citation
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Statement(Confidential):

@@ -89,7 +89,8 @@ _NOTES = (
     Rule(
         role=Role.CLINICIAN,
         resource=Resource.NOTE,
-        actions=frozenset({Action.COSIGN, Action.DECIDE_AMENDMENT}),
+        # Patients who do not ask here themselves have somebody enter it for them.
+        actions=frozenset({Action.COSIGN, Action.REQUEST_AMENDMENT, Action.DECIDE_AMENDMENT}),
         relation=Relation.CARE_TEAM,
         labels=ORDINARY,
         consented=frozenset({Label.PART2}),
@@ -106,7 +107,7 @@ _NOTES = (
     Rule(
         role=Role.NURSE,
         resource=Resource.NOTE,
-        actions=_SHOWN | {Action.REGISTER},
+        actions=_SHOWN | {Action.REGISTER, Action.REQUEST_AMENDMENT},
         relation=Relation.CARE_TEAM,
         labels=ORDINARY,
         consented=frozenset({Label.PART2}),
