@@ -29,6 +29,7 @@ from tests.servers import tampering
 from tests.ties import consented, withdrew
 
 BODY = "Dreams of a lighthouse that is never lit."
+KEPT_APART: dict[str, Any] = {"kind": NoteKind.PSYCHOTHERAPY, "label": Label.PSYCHOTHERAPY}
 
 
 @pytest.fixture
@@ -48,8 +49,8 @@ async def a_chart(practice: Practice, *carers: Actor, label: Label = Label.NORMA
 
 async def written(practice: Practice, author: Actor, patient: PatientId, **about: Any) -> Note:
     plant(BODY)
-    about = {"kind": NoteKind.PROGRESS, "body": BODY, "signed_at": NOW} | about
-    note = Note(id=NoteId(new_id()), patient=patient, **about)
+    usual: dict[str, Any] = {"kind": NoteKind.PROGRESS, "body": BODY, "signed_at": NOW}
+    note = Note(id=NoteId(new_id()), patient=patient, **(usual | about))
     async with practice.begin() as work:
         return await work.notes.add(await Charting(work, work.notes, author, NOW).admit_new(note), note)
 
@@ -89,7 +90,6 @@ async def test_a_row_that_was_altered_is_shown_to_nobody_left_out_of_lists_and_t
 ) -> None:
     anna, carl = await a_carer(practice), await a_carer(practice)
     ada, bob = await a_chart(practice, anna, carl), await a_chart(practice, anna, carl)
-    kept_apart = {"kind": NoteKind.PSYCHOTHERAPY, "label": Label.PSYCHOTHERAPY}
     whole = await written(practice, anna, ada)
     changes: dict[str, object] = {"status": "draft", "key_generation": 9, "version": 2, "sealed": bytes(120)}
     for column, value in changes.items():
@@ -99,10 +99,10 @@ async def test_a_row_that_was_altered_is_shown_to_nobody_left_out_of_lists_and_t
     await altered(database, moved, patient_id=ada)
     assert await outcome_of(practice, carl, replace(moved, patient=ada)) == BROKEN
     # Whoever says of a row that it is theirs, or that it has no label, does not come by what is kept apart.
-    claimed = await written(practice, anna, ada, **kept_apart)
+    claimed = await written(practice, anna, ada, **KEPT_APART)
     await altered(database, claimed, created_by=carl.id)
     assert await outcome_of(practice, carl, claimed) == BROKEN
-    bared = await written(practice, anna, ada, **kept_apart)
+    bared = await written(practice, anna, ada, **KEPT_APART)
     await altered(database, bared, guarded=False)
     assert await outcome_of(practice, carl, bared) == (Outcome.REFUSED, Reason.NO_CONSENT)
     gone = await written(practice, anna, ada)
@@ -172,12 +172,12 @@ async def test_a_list_takes_as_many_statements_however_long_it_is_and_a_refusal_
     async with sql_practice(sqlite, keyring) as practice:
         anna, carl, otto = [await a_carer(practice) for _ in range(3)]
         ada, bob = await a_chart(practice, anna, carl), await a_chart(practice, otto)
-        labels = (Label.NORMAL, Label.RESTRICTED, Label.PSYCHOTHERAPY)
+        kept_apart = await written(practice, anna, ada, **KEPT_APART)
         taken = []
         for _ in range(3):
-            for label in labels:
-                kind = NoteKind.PSYCHOTHERAPY if label is Label.PSYCHOTHERAPY else NoteKind.PROGRESS
-                kept_apart = await written(practice, anna, ada, label=label, kind=kind)
+            for label in (Label.NORMAL, Label.RESTRICTED):
+                await written(practice, anna, ada, label=label)
+            await written(practice, anna, ada, **KEPT_APART)
             with counted(sqlite) as statements:
                 page = await listed(practice, keyring, carl, ada)
             taken.append((len(statements), len(page.items)))
