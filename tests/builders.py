@@ -1,7 +1,9 @@
 """Things to test with. Each builder takes what matters to a test and makes up the rest."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from secrets import token_bytes
+from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -11,6 +13,7 @@ from clarity.domain.access import OPERATOR, Action, Actor, Consent, Purpose, Rol
 from clarity.domain.appointments import Appointment, AppointmentStatus
 from clarity.domain.audit import Attempt
 from clarity.domain.dates import PartialDate
+from clarity.domain.dosages import Dosage, Dose, DoseUnit, Route, Timing
 from clarity.domain.identifiers import Identifier
 from clarity.domain.ids import (
     AppointmentId,
@@ -22,6 +25,7 @@ from clarity.domain.ids import (
     RequestId,
 )
 from clarity.domain.interactions import Channel, Direction, DoseOutcome, Interaction
+from clarity.domain.medications import Prescription
 from clarity.domain.names import HumanName, NameUse
 from clarity.domain.patients import ALL_FIELDS, Patient
 from clarity.domain.people import Gender, Telecom, TelecomSystem
@@ -113,8 +117,8 @@ def an_appointment(
     status: AppointmentStatus = AppointmentStatus.BOOKED,
 ) -> Appointment:
     """Return an appointment nobody has booked yet."""
-    texts = {"place": "Harbor House, room 214", "reason": "Lithium levels after the move", "notes": "Brings her sister"}
-    plant(*texts.values())
+    place, reason, notes = "Harbor House, room 214", "Lithium levels after the move", "Brings her sister along"
+    plant(place, reason, notes)
     return Appointment(
         id=AppointmentId(new_id()),
         patient=patient,
@@ -123,7 +127,9 @@ def an_appointment(
         ends_at=starts_at + timedelta(minutes=minutes),
         label=label,
         status=status,
-        **texts,
+        place=place,
+        reason=reason,
+        notes=notes,
     )
 
 
@@ -156,6 +162,26 @@ def a_consent(
         recorded_by=OPERATOR,
         withdrawn_at=withdrawn_at,
         withdrawn_by=OPERATOR if withdrawn_at else None,
+    )
+
+
+def a_prescription(
+    patient: PatientId, *, name: str = "Sertraline 50 MG Oral Tablet", start: str = "2026-01-10", **content: Any
+) -> Prescription:
+    """Return a prescription nobody has stored yet: of 50 mg once a day by mouth, unless that matters."""
+    plant(name, "Major depressive disorder", "Dr. Quentin Farnsworth")
+    dosage = Dosage(dose=Dose(value=Decimal(50), unit=DoseUnit.MILLIGRAM), route=Route.ORAL, timing=Timing())
+    written: dict[str, Any] = {
+        "dosage": dosage,
+        "indication": "Major depressive disorder",
+        "prescribed_by": "Dr. Quentin Farnsworth",
+    }
+    return Prescription(
+        id=PrescriptionId(new_id()),
+        patient=patient,
+        name=name,
+        start=PartialDate.parse(start),
+        **(written | content),
     )
 
 

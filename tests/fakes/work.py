@@ -10,6 +10,7 @@ from clarity.application.ports import ChartLog
 from clarity.domain.audit import Attempt, AuditEvent
 from clarity.domain.errors import TrailUnavailable
 from clarity.domain.interactions import Interaction, InteractionFilter
+from clarity.domain.medications import Prescription, PrescriptionFilter
 from clarity.domain.records import Resource
 from clarity.persistence.ledger import Ledger
 from tests.builders import new_id
@@ -55,6 +56,10 @@ def _interaction_meets(interaction: Interaction, conditions: InteractionFilter) 
     return conditions.first is None or interaction.id >= conditions.first
 
 
+def _prescription_meets(prescription: Prescription, conditions: PrescriptionFilter) -> bool:
+    return conditions.status is None or prescription.status is conditions.status
+
+
 class MemoryWork:
     """`Work` over memory."""
 
@@ -91,6 +96,10 @@ class MemoryWork:
     @cached_property
     def notes(self) -> MemoryNoteRepository:
         return MemoryNoteRepository(self._tables, self._ledger)
+
+    @cached_property
+    def prescriptions(self) -> MemoryChartRepository[Prescription, PrescriptionFilter]:
+        return MemoryChartRepository(self._tables, self._ledger, Resource.PRESCRIPTION, meets=_prescription_meets)
 
     @cached_property
     def interactions(self) -> ChartLog[Interaction, InteractionFilter]:

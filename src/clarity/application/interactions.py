@@ -1,14 +1,16 @@
 """The use-cases on the log of contacts between patients and the system."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 
-from clarity.application.charts import ChartLogging, PageAsked
+from clarity.application.charts import Charting, ChartLogging, PageAsked
 from clarity.application.pages import Page
 from clarity.application.patients import RepeatKey
-from clarity.application.ports import BeginReading, BeginWork, Clock, Cursors
+from clarity.application.ports import BeginReading, BeginWork, Clock, Cursors, Work
 from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor
-from clarity.domain.ids import InteractionId, PatientId
+from clarity.domain.errors import Invalid
+from clarity.domain.ids import InteractionId, PatientId, PrescriptionId
 from clarity.domain.interactions import Interaction, InteractionQuery
 
 
@@ -26,7 +28,8 @@ class InteractionService:
         """Add a contact to the log of its patient, in the name of the actor's account.
 
         With `repeat`, a request that comes again finds what the first one recorded. Raises `NotFound` if there is no
-        such patient or the actor may not write to their log, and `Invalid` for an instant to come.
+        such patient or the actor may not write to their log, and `Invalid` for an instant to come, or a prescription
+        that is none of this patient's.
         """
         async with self.begin() as work:
             at = self.now()
@@ -35,9 +38,11 @@ class InteractionService:
                 return before
             admitted = await charting.admit_new(interaction)
             interaction.require_past(at)
+            if interaction.prescription is not None:
+                await _require_prescription(work, actor, interaction.patient, interaction.prescription, at=at)
             if repeat:
                 await charting.remember(interaction, repeat)
-            return await work.interactions.add(admitted, replace(interaction, author=actor.id))
+            return await work.interactions.add(admitted, interaction)
 
     @retrying
     async def list(
@@ -65,3 +70,12 @@ class InteractionService:
         async with self.reading(snapshot=True) as work:
             charting = ChartLogging(work, work.interactions, actor, self.now())
             return await charting.open(Action.VIEW, patient, interaction)
+
+
+async def _require_prescription(
+    work: Work, actor: Actor, patient: PatientId, prescription: PrescriptionId, *, at: datetime
+) -> None:
+    """Raise `Invalid` unless a patient has this prescription. Nothing of it is opened: a device need not see it."""
+    found = await Charting(work, work.prescriptions, actor, at).find(Action.VIEW, patient, prescription)
+    if found.standing is None:
+        raise Invalid("prescription", "names no prescription of this patient")

@@ -1,10 +1,15 @@
-"""Prescriptions: their table."""
+"""Prescriptions, and their table."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from clarity.domain.medications import Prescription, PrescriptionFilter
+from clarity.domain.records import Resource
+from clarity.persistence.charts import ChartTable
+from clarity.persistence.keys import DataKeys
 from clarity.persistence.tables import Base, SealedColumns
 
 
@@ -20,3 +25,15 @@ class PrescriptionRow(SealedColumns, Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     patient_id: Mapped[UUID] = mapped_column(ForeignKey("patients.id"))
+
+
+class PrescriptionTable(ChartTable[Prescription, PrescriptionFilter]):
+    """The prescriptions."""
+
+    def __init__(self, keys: DataKeys) -> None:
+        super().__init__(PrescriptionRow, Prescription, Resource.PRESCRIPTION, keys)
+
+    def chosen(self, conditions: PrescriptionFilter) -> Iterable[ColumnElement[bool]]:
+        """Return what `conditions` ask of columns."""
+        if conditions.status is not None:
+            yield PrescriptionRow.status == conditions.status.value

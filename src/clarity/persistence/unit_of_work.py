@@ -15,6 +15,7 @@ from clarity.application.ports.telemetry import Kind
 from clarity.domain.audit import Attempt, AuditEvent, Entry
 from clarity.domain.errors import OutcomeUnknown, StorageFailed, TrailUnavailable
 from clarity.domain.interactions import Interaction, InteractionFilter
+from clarity.domain.medications import Prescription, PrescriptionFilter
 from clarity.persistence.access_reports import SqlAccessReportRepository
 from clarity.persistence.accounts import SqlAccountRepository, SqlSessionRepository
 from clarity.persistence.appointments.repository import (
@@ -45,6 +46,7 @@ from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.patients.repository import SqlPatientRepository
 from clarity.persistence.patients.tables import PatientIdentifierRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, SqlPractitionerRepository
+from clarity.persistence.prescriptions import PrescriptionTable
 from clarity.persistence.second_factors import SqlSecondFactorRepository
 from clarity.persistence.trail import Examine, SqlTrailReader
 from clarity.persistence.watch import Transaction, Watch
@@ -113,6 +115,7 @@ class Tools:
     duplicates: DuplicateTable
     appointments: AppointmentTable
     interactions: InteractionTable
+    prescriptions: PrescriptionTable
     notes: NoteTable
     patient_identifiers: IdentifierTable
     patient_lists: PatientLists
@@ -135,6 +138,7 @@ class Tools:
             duplicates=DuplicateTable(keys),
             appointments=AppointmentTable(keys),
             interactions=InteractionTable(keys),
+            prescriptions=PrescriptionTable(keys),
             notes=NoteTable(keys),
             patient_identifiers=identifiers,
             patient_lists=PatientLists(patients, identifiers),
@@ -192,6 +196,11 @@ class SqlWork:
     def notes(self) -> SqlNoteRepository:
         """The clinical notes."""
         return SqlNoteRepository(self.session, self._tools.patients, self._tools.notes, self.ledger)
+
+    @cached_property
+    def prescriptions(self) -> SqlChartRepository[Prescription, PrescriptionFilter]:
+        """The prescriptions."""
+        return SqlChartRepository(self.session, self._tools.patients, self._tools.prescriptions, self.ledger)
 
     @cached_property
     def interactions(self) -> ChartLog[Interaction, InteractionFilter]:

@@ -9,7 +9,7 @@ from clarity.application.ports.access_reports import AccessReportRepository
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
 from clarity.application.ports.appointments import AppointmentRepository, ScheduleRepository
 from clarity.application.ports.break_glass import BreakGlassRepository
-from clarity.application.ports.charts import ChartLog
+from clarity.application.ports.charts import ChartLog, ChartRepository
 from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository
 from clarity.application.ports.disclosures import DisclosureRepository
@@ -23,6 +23,7 @@ from clarity.application.ports.second_factors import SecondFactorRepository
 from clarity.application.ports.trail import TrailReader
 from clarity.domain.audit import Attempt
 from clarity.domain.interactions import Interaction, InteractionFilter
+from clarity.domain.medications import Prescription, PrescriptionFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,11 @@ class Work(Protocol):
     @property
     def notes(self) -> NoteRepository:
         """The clinical notes."""
+        ...
+
+    @property
+    def prescriptions(self) -> ChartRepository[Prescription, PrescriptionFilter]:
+        """The prescriptions."""
         ...
 
     @property
