@@ -26,8 +26,9 @@ from clarity.application.imports import ImportService
 from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
 from clarity.application.links import LinkSender
-from clarity.application.open_sessions import OpenSessionService
+from clarity.application.medications import MedicationService
 from clarity.application.notes import NoteService
+from clarity.application.open_sessions import OpenSessionService
 from clarity.application.outbox import OutboxService
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
@@ -64,6 +65,7 @@ from clarity.persistence.standing import standing
 from clarity.persistence.types import use_system_seal
 from clarity.persistence.unit_of_work import Tools, TrailTools, UnitsOfWork
 from clarity.printing.accountings import PaperPress
+from clarity.printing.calendars import CalendarFeed
 from clarity.search.streaming import StreamingSearch
 from clarity.security.blind_index import BlindIndex
 from clarity.security.cursors import Cursors
@@ -238,6 +240,14 @@ def assemble(
             today=partial(today, settings),
             new_id=uuid7,
         ),
+        medications=MedicationService(
+            begin=units.begin,
+            reading=units.reading,
+            cursors=cursors,
+            now=now,
+            today=partial(today, settings),
+            zone=settings.practice_time_zone,
+        ),
         interactions=InteractionService(units.begin, units.reading, cursors, now),
         research=ResearchService(units.reading, ResearchPseudonyms(keyring), cursors, now),
         appointments=AppointmentService(
@@ -248,7 +258,9 @@ def assemble(
             new_id=uuid7,
             calendar=calendar,
         ),
-        schedule=ScheduleService(begin=units.begin, reading=units.reading, now=now, new_id=uuid7, calendar=calendar),
+        schedule=ScheduleService(
+            begin=units.begin, reading=units.reading, now=now, press=CalendarFeed(), calendar=calendar
+        ),
         practitioners=PractitionerService(units.begin, units.reading, cursors, now),
         accounts=accounts,
         passwords=PasswordService(

@@ -26,6 +26,7 @@ from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
+from clarity.application.medications import MedicationService
 from clarity.application.notes import NoteService
 from clarity.application.patients import PatientService
 from clarity.application.ports import BeginReading, BeginWork, Clock, PatientSearch
@@ -49,6 +50,7 @@ from clarity.domain.schedule import Calendar
 from clarity.domain.trail import ExportFormat
 from clarity.fhir.audit_events import FhirTrail
 from clarity.printing.accountings import PaperPress
+from clarity.printing.calendars import CalendarFeed
 from clarity.search.streaming import StreamingSearch
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
@@ -224,12 +226,15 @@ def services(
             practice="Harbor Psychiatry",
         ),
         notes=NoteService(begin=begin, reading=reading, cursors=cursors, now=now, today=lambda: TODAY, new_id=new_id),
+        medications=MedicationService(
+            begin=begin, reading=reading, cursors=cursors, now=now, today=lambda: TODAY, zone=UTC
+        ),
         interactions=InteractionService(begin, reading, cursors, now),
         research=ResearchService(reading, ResearchPseudonyms(keyring), cursors, now),
         appointments=AppointmentService(
             begin=begin, reading=reading, cursors=cursors, now=now, new_id=new_id, calendar=CALENDAR
         ),
-        schedule=ScheduleService(begin=begin, reading=reading, now=now, new_id=new_id, calendar=CALENDAR),
+        schedule=ScheduleService(begin=begin, reading=reading, now=now, press=CalendarFeed(), calendar=CALENDAR),
         practitioners=PractitionerService(begin, reading, cursors, now),
         accounts=replace(door.accounts, cursors=cursors),
         passwords=replace(door.own_passwords, limits=limits),

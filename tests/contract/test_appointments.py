@@ -19,6 +19,7 @@ from clarity.domain.ids import ClosureId, PatientId, PractitionerId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Label, Resource
 from clarity.domain.schedule import Calendar, Closure, Frequency, Recurrence, instant_at
+from clarity.printing.calendars import CalendarFeed
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
 from tests.builders import NOW, a_patient, a_practitioner, an_actor, an_appointment, new_id
@@ -47,7 +48,7 @@ class Desk:
             calendar=calendar,
         )
         self.schedule = ScheduleService(
-            begin=practice.begin, reading=practice.reading, now=practice.clock, new_id=new_id, calendar=calendar
+            begin=practice.begin, reading=practice.reading, now=practice.clock, press=CalendarFeed(), calendar=calendar
         )
         self.actor = an_actor(Role.FRONT_DESK)
 
@@ -72,9 +73,9 @@ async def test_an_appointment_is_booked_moved_cancelled_and_kept(desk: Desk) -> 
     booked = await desk.book(an_appointment(patient, practitioner, at(9)))
     assert (booked.version, booked.status, booked.author) == (1, AppointmentStatus.BOOKED, desk.actor.id)
     assert await desk.appointments.view(desk.actor, patient, booked.id) == booked
-    span = Span(at(10), at(10, 45))
-    (moved,) = await desk.appointments.move(desk.actor, patient, booked.id, NewTime(span=span), version=1)
-    assert (moved.span, moved.version) == (span, 2)
+    to = NewTime(starts_at=at(10), minutes=45)
+    (moved,) = await desk.appointments.move(desk.actor, patient, booked.id, to, version=1)
+    assert (moved.span, moved.version) == (Span(at(10), at(10, 45)), 2)
     with pytest.raises(StaleWrite):
         await desk.appointments.cancel(desk.actor, patient, booked.id, "Moved away", version=1)
     with pytest.raises(Conflict, match="not begun"):
@@ -102,9 +103,7 @@ async def test_what_overlaps_is_refused_by_practitioner_and_by_patient(desk: Des
             await desk.book(wanted)
     behind = await desk.book(an_appointment(another, practitioner, at(10)))
     with pytest.raises(Overlapping):
-        await desk.appointments.move(
-            desk.actor, another, behind.id, NewTime(span=Span(at(9, 59), at(10, 29))), version=1
-        )
+        await desk.appointments.move(desk.actor, another, behind.id, NewTime(starts_at=at(9, 59)), version=1)
     await desk.appointments.cancel(desk.actor, patient, first.id, "Has a cold", version=1)
     await desk.book(an_appointment(another, practitioner, at(9)))
     refused = [event for event in await desk.practice.events() if event.outcome is not Outcome.SUCCEEDED]
@@ -203,7 +202,7 @@ async def test_a_series_keeps_its_time_on_the_wall_and_is_booked_whole_or_not_at
     assert raised.value.field == "occurrences.0.starts_at"
     assert (await desk.appointments.list(desk.actor, patient, TimetableAsked())).count == 4
     third = booked[2]
-    to = NewTime(span=Span(third.starts_at + timedelta(days=7), third.ends_at + timedelta(days=7)))
+    to = NewTime(starts_at=third.starts_at + timedelta(days=7))
     moved = await desk.appointments.move(desk.actor, patient, third.id, to, version=1, following=True)
     assert [one.starts_at for one in moved] == [at(9, day=day + timedelta(weeks=week)) for week in (3, 4)]
     gone = await desk.appointments.cancel(desk.actor, patient, booked[1].id, "Moves away", version=1, following=True)
@@ -272,7 +271,5 @@ async def test_appointments_of_a_merged_record_are_reached_through_the_other_and
     assert [one.id for one in (await desk.appointments.day(desk.actor, colleague, MONDAY)).appointments] == [booked.id]
     with pytest.raises(Overlapping):
         await desk.book(an_appointment(patient, practitioner, at(9)))
-    (moved,) = await desk.appointments.move(
-        desk.actor, patient, booked.id, NewTime(span=Span(at(9, 15), at(9, 45))), version=1
-    )
+    (moved,) = await desk.appointments.move(desk.actor, patient, booked.id, NewTime(starts_at=at(9, 15)), version=1)
     assert moved.starts_at == at(9, 15)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from clarity.api.options import ApiOptions
 from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
+from clarity.application.appointments import AppointmentService
 from clarity.application.break_glass import BreakGlassService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
@@ -21,12 +22,13 @@ from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
-from clarity.application.open_sessions import OpenSessionService
 from clarity.application.notes import NoteService
+from clarity.application.open_sessions import OpenSessionService
 from clarity.application.passwords import PasswordService
 from clarity.application.patients import PatientService
 from clarity.application.practitioners import PractitionerService
 from clarity.application.research import ResearchService
+from clarity.application.schedule import ScheduleService
 from clarity.application.second_factors import SecondFactorService
 from clarity.application.services import Services
 from clarity.application.sessions import SessionService
@@ -88,12 +90,20 @@ async def _interactions(request: Request) -> InteractionService:
     return _running(request).interactions
 
 
-async def _research(request: Request) -> ResearchService:
-    return _running(request).research
 async def _notes(request: Request) -> NoteService:
     return _running(request).notes
 
 
+async def _research(request: Request) -> ResearchService:
+    return _running(request).research
+
+
+async def _appointments(request: Request) -> AppointmentService:
+    return _running(request).appointments
+
+
+async def _schedules(request: Request) -> ScheduleService:
+    return _running(request).schedule
 
 
 async def _practitioners(request: Request) -> PractitionerService:
@@ -139,7 +149,10 @@ Duplicates = Annotated[DuplicateService, Depends(_duplicates)]
 Consents = Annotated[ConsentService, Depends(_consents)]
 Disclosures = Annotated[DisclosureService, Depends(_disclosures)]
 Interactions = Annotated[InteractionService, Depends(_interactions)]
+Notes = Annotated[NoteService, Depends(_notes)]
 Research = Annotated[ResearchService, Depends(_research)]
+Appointments = Annotated[AppointmentService, Depends(_appointments)]
+Schedules = Annotated[ScheduleService, Depends(_schedules)]
 Practitioners = Annotated[PractitionerService, Depends(_practitioners)]
 Accounts = Annotated[AccountService, Depends(_accounts)]
 OwnPasswords = Annotated[PasswordService, Depends(_passwords)]
@@ -149,7 +162,6 @@ SecondFactors = Annotated[SecondFactorService, Depends(_second_factors)]
 Credentials = Annotated[CredentialService, Depends(_credentials)]
 AuditTrail = Annotated[TrailService, Depends(_trail)]
 AccessReports = Annotated[AccessReportService, Depends(_access_reports)]
-Notes = Annotated[NoteService, Depends(_notes)]
 
 
 async def _request_id(request: Request) -> RequestId:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from clarity.application.admission import admit, admit_each
@@ -36,7 +36,7 @@ from clarity.domain.errors import Forbidden, Invalid, NotFound, Overlapping, Reu
 from clarity.domain.ids import AppointmentId, PatientId, PractitionerId, SeriesId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Resource, Sealed
-from clarity.domain.schedule import MOST_IN_SERIES, Calendar, Fold, Recurrence, instant_at
+from clarity.domain.schedule import MOST_IN_SERIES, Calendar, Fold, Recurrence, instant_at, span_of
 from clarity.domain.values import within
 
 MOST_OF_A_DAY = 300
@@ -60,9 +60,16 @@ class Day:
 class NewTime:
     """Where an appointment is moved: to another time, or with a `practitioner` to another one of them too."""
 
-    span: Span
+    starts_at: datetime
+    minutes: int | None = None
+    """How long it is from then on, if not as long as it was."""
     practitioner: PractitionerId | None = None
     outside_hours: bool = False
+
+    def span_for(self, appointment: Appointment) -> Span:
+        """Return from when to when `appointment` is then. Raises `Invalid` for what is no time to be seen."""
+        length = appointment.ends_at - appointment.starts_at
+        return span_of(self.starts_at, self.minutes or length // timedelta(minutes=1))
 
 
 EVERY_APPOINTMENT = AppointmentFilter()
@@ -250,11 +257,12 @@ class AppointmentService:
             charting = self._charting(work, actor)
             first = await charting.open(Action.CHANGE, patient, appointment, version=version)
             later = await self._following(charting, first, Action.CHANGE) if following else ()
-            moved = [first.moved(to.span, to.practitioner), *self._moved_alike(first, to, later)]
+            one = first.moved(to.span_for(first), to.practitioner)
+            moved = [one, *self._moved_alike(first, one, later)]
             await self._require_bookable(work, moved, outside_hours=to.outside_hours)
             # Those that are furthest in the direction of the move go first, to make room for the others.
-            backwards = to.span.start > first.starts_at
-            saved = [await work.appointments.save(one) for one in (reversed(moved) if backwards else moved)]
+            backwards = one.starts_at > first.starts_at
+            saved = [await work.appointments.save(each) for each in (reversed(moved) if backwards else moved)]
             return tuple(reversed(saved) if backwards else saved)
 
     @retrying
@@ -361,20 +369,22 @@ class AppointmentService:
                 occurrences.append(one)
         return occurrences
 
-    def _moved_alike(self, first: Appointment, to: NewTime, later: Sequence[Appointment]) -> Sequence[Appointment]:
-        """Return those behind `first` in its series as far from where they were, by the clock, as it moves itself."""
+    def _moved_alike(
+        self, first: Appointment, moved: Appointment, later: Sequence[Appointment]
+    ) -> Sequence[Appointment]:
+        """Return those behind `first` in its series as far from where they were, by the clock, as it is `moved`."""
         zone = self.calendar.zone
 
         def on_wall(instant: datetime) -> datetime:
             return instant.astimezone(zone).replace(tzinfo=None, fold=0)
 
-        by, length = on_wall(to.span.start) - on_wall(first.starts_at), to.span.end - to.span.start
-        moved = []
+        by, length = on_wall(moved.starts_at) - on_wall(first.starts_at), moved.ends_at - moved.starts_at
+        alike = []
         for position, one in enumerate(later, start=1):
             with within(f"occurrences.{position}"):
                 start = instant_at(on_wall(one.starts_at) + by, zone, Fold.FIRST)
-            moved.append(one.moved(Span(start, start + length), to.practitioner))
-        return moved
+            alike.append(one.moved(Span(start, start + length), moved.practitioner))
+        return alike
 
     async def _following(
         self,

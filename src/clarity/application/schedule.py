@@ -1,13 +1,13 @@
 """The use-cases on schedules: when practitioners are free, when the practice is closed. None tells of any patient."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import islice
 
 from clarity.application.admission import require_right
 from clarity.application.appointments import require_practitioner
 from clarity.application.pages import page_size
-from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, Work
+from clarity.application.ports import BeginReading, BeginWork, CalendarPress, Clock, Work
 from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor
 from clarity.domain.audit import Attempt
@@ -15,7 +15,7 @@ from clarity.domain.errors import Conflict, Invalid
 from clarity.domain.ids import ClosureId, PractitionerId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Resource
-from clarity.domain.schedule import LONGEST, MOST_DAYS_SEARCHED, SHORTEST, Busy, Calendar, Closure, ClosureStatus
+from clarity.domain.schedule import LONGEST, MOST_DAYS_SEARCHED, SHORTEST, BusyTimes, Calendar, Closure, ClosureStatus
 
 _FED_BACK, _FED_AHEAD = timedelta(days=31), timedelta(days=366)
 # Of one practitioner, one after another: more than anybody is booked in a year.
@@ -31,22 +31,13 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BusyTimes:
-    """When a practitioner is booked, as of an instant (UTC), for a calendar elsewhere."""
-
-    practitioner: PractitionerId
-    at: datetime
-    busy: tuple[Busy, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleService:
     """The use-cases on schedules. Each raises `Forbidden` for those whose role may not do it."""
 
     begin: BeginWork
     reading: BeginReading
     now: Clock
-    new_id: NewId
+    press: CalendarPress
     calendar: Calendar
 
     @retrying
@@ -81,7 +72,7 @@ class ScheduleService:
     async def busy_times(self, actor: Actor, practitioner: PractitionerId) -> BusyTimes:
         """Return when a practitioner is booked, from a month back to a year ahead. Raises `NotFound` as `free` does."""
         async with self.reading(snapshot=True) as work:
-            attempt = self._attempt(work, actor, Action.VIEW)
+            attempt = self._attempt(work, actor, Action.LIST)
             await require_practitioner(work, practitioner)
             span = Span(attempt.at - _FED_BACK, attempt.at + _FED_AHEAD)
             busy = await work.schedule.busy(practitioner, span, at_most=_MOST_BUSY)

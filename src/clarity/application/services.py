@@ -15,6 +15,7 @@ from clarity.application.duplicates import DuplicateService
 from clarity.application.imports import ImportService
 from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
+from clarity.application.medications import MedicationService
 from clarity.application.notes import NoteService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.outbox import OutboxService
@@ -48,6 +49,7 @@ class Services:
     duplicates: DuplicateService
     consents: ConsentService
     disclosures: DisclosureService
+    medications: MedicationService
     interactions: InteractionService
     notes: NoteService
     research: ResearchService

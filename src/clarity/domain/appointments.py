@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from clarity.domain.errors import Conflict, Invalid
 from clarity.domain.ids import AppointmentId, PatientId, PractitionerId, SeriesId
+from clarity.domain.people import Concept
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Label, Notice
 from clarity.domain.values import allow_text, require_text
@@ -63,6 +64,7 @@ class Appointment:
     """An appointment of a patient with a practitioner, from `starts_at` until `ends_at` (UTC).
 
     `place` is a room, or whatever leads to a meeting by video or telephone. Those of one `series` were booked together.
+    One that was imported names in `sources` where it came from, and in `service` what it is for in words of there.
     """
 
     id: AppointmentId
@@ -78,6 +80,9 @@ class Appointment:
     status: AppointmentStatus = AppointmentStatus.BOOKED
     cancellation: Cancellation | None = field(default=None, repr=False)
     series: SeriesId | None = None
+    service: Concept | None = field(default=None, repr=False)
+    sources: tuple[str, ...] = field(default=(), repr=False)
+    source_digest: bytes = field(default=b"", repr=False)
     label: Label = field(default=Label.NORMAL, repr=False)
     author: UUID | None = None
     notice: Notice | None = field(default=None, repr=False)
@@ -107,10 +112,6 @@ class Appointment:
         self._require_booked()
         who = practitioner or self.practitioner
         return replace(self, starts_at=span.start, ends_at=span.end, practitioner=who)
-
-    def described(self, content: dict[str, Any]) -> Self:
-        """Return it with other content: what it is for, how and where it is, and its notes."""
-        return replace(self, **content)
 
     def cancelled(self, cancellation: Cancellation) -> Self:
         """Return it as cancelled. Raises `Conflict` unless it is booked, and for a patient who comes too late."""

@@ -39,7 +39,10 @@ def instant_at(local: datetime, zone: tzinfo, fold: Fold | None = None) -> datet
     Raises `Invalid` for a time that the clocks leave out as they are put forward, and, unless `fold` says which is
     meant, for one that comes twice as they are put back.
     """
-    first, second = (local.replace(tzinfo=zone, fold=one).astimezone(UTC) for one in (0, 1))
+    try:
+        first, second = (local.replace(tzinfo=zone, fold=one).astimezone(UTC) for one in (0, 1))
+    except OverflowError:
+        raise Invalid("starts_at", "must be a time of the calendar") from None
     if first == second:
         return first
     if first.astimezone(zone).replace(tzinfo=None, fold=0) != local.replace(fold=0):
@@ -104,6 +107,20 @@ class Calendar:
 
     zone: tzinfo
     hours: PracticeHours = field(default_factory=PracticeHours)
+
+    def instant(self, when: datetime, fold: Fold | None = None) -> datetime:
+        """Return the instant (UTC) that is meant, be it said as one or as a time on the wall of the practice.
+
+        Raises `Invalid` as `instant_at` does, and for a `fold` where there is nothing to choose from.
+        """
+        if when.tzinfo is None:
+            return instant_at(when, self.zone, fold)
+        if fold is not None:
+            raise Invalid("fold", "is for a time that does not say how far it is from UTC")
+        try:
+            return when.astimezone(UTC)
+        except OverflowError:
+            raise Invalid("starts_at", "must be a time of the calendar") from None
 
     def days_of(self, span: Span) -> Iterator[date]:
         """Yield the days of the practice that a span touches."""
@@ -247,3 +264,12 @@ class Busy:
     appointment: AppointmentId
     span: Span
     changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusyTimes:
+    """When a practitioner is booked, as of an instant (UTC), for a calendar elsewhere."""
+
+    practitioner: PractitionerId
+    at: datetime
+    busy: tuple[Busy, ...]

@@ -2,7 +2,12 @@
 
 from clarity.application.ports.access_reports import AccessReportRepository
 from clarity.application.ports.accounts import AccountRepository, SessionRepository
-from clarity.application.ports.appointments import AppointmentRepository, ScheduleRepository, TimePlace
+from clarity.application.ports.appointments import (
+    AppointmentRepository,
+    CalendarPress,
+    ScheduleRepository,
+    TimePlace,
+)
 from clarity.application.ports.basics import Clock, NewId
 from clarity.application.ports.break_glass import BreakGlassRepository, QueuePlace
 from clarity.application.ports.charts import Chart, ChartLog, ChartRepository, RecordRevision, UncountedPage
@@ -32,6 +37,7 @@ __all__ = [
     "BeginReading",
     "BeginWork",
     "BreakGlassRepository",
+    "CalendarPress",
     "Chart",
     "ChartLog",
     "ChartRepository",

@@ -13,7 +13,7 @@ from clarity.domain.appointments import Appointment, AppointmentFilter
 from clarity.domain.ids import ClosureId, PatientId, PractitionerId
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Sealed
-from clarity.domain.schedule import Busy, Closure
+from clarity.domain.schedule import Busy, BusyTimes, Closure
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -102,4 +102,12 @@ class ScheduleRepository(Protocol):
 
     async def busy(self, practitioner: PractitionerId | None, span: Span, *, at_most: int) -> Sequence[Busy]:
         """Return when a practitioner is booked within a span, in order of time; `None` asks of all of them."""
+        ...
+
+
+class CalendarPress(Protocol):
+    """Writes calendars for other programs."""
+
+    def icalendar(self, times: BusyTimes) -> bytes:
+        """Return an iCalendar object (RFC 5545) with the times, and of each nothing but an id."""
         ...

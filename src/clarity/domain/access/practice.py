@@ -55,11 +55,17 @@ _APPOINTMENTS = (
         labels=ALL_BUT_PSYCHOTHERAPY,
         basis=OF_THE_OWN,
     ),
-    # When somebody is free says nothing of any patient.
+    # When somebody is free says nothing of any patient; when they are booked, each time by itself, is for the staff.
     *(
-        Rule(role=role, resource=Resource.SCHEDULE, actions=frozenset({Action.VIEW}), relation=Relation.ANYBODY)
-        for role in (*_STAFF, Role.ADMINISTRATOR, Role.PATIENT)
+        Rule(
+            role=role,
+            resource=Resource.SCHEDULE,
+            actions=frozenset({Action.VIEW, Action.LIST}),
+            relation=Relation.ANYBODY,
+        )
+        for role in (*_STAFF, Role.ADMINISTRATOR)
     ),
+    Rule(role=Role.PATIENT, resource=Resource.SCHEDULE, actions=frozenset({Action.VIEW}), relation=Relation.ANYBODY),
     *(
         Rule(role=role, resource=Resource.SCHEDULE, actions=frozenset({Action.CHANGE}), relation=Relation.ANYBODY)
         for role in (Role.FRONT_DESK, Role.ADMINISTRATOR)
@@ -195,28 +201,36 @@ _DEVICES = (
     ),
 )
 
+# What was recorded of a contact never changes, and has no history.
+_READ_AS = (
+    (Resource.APPOINTMENT, _SHOWN),
+    (Resource.NOTE, _SHOWN),
+    (Resource.PRESCRIPTION, _SHOWN),
+    (Resource.INTERACTION, READ),
+)
+
 _IN_AN_EMERGENCY = tuple(
     Rule(
         role=role,
         resource=resource,
-        actions=_SHOWN,
+        actions=actions,
         relation=Relation.EMERGENCY,
         labels=ALL_BUT_PSYCHOTHERAPY,
         basis=IN_EMERGENCY,
     )
     for role in _CARERS
-    for resource in (Resource.APPOINTMENT, Resource.NOTE, Resource.PRESCRIPTION, Resource.INTERACTION)
+    for resource, actions in _READ_AS
 )
 
 _OPERATOR = (
     *(
         rule
-        for resource in (Resource.APPOINTMENT, Resource.NOTE, Resource.PRESCRIPTION, Resource.INTERACTION)
+        for resource, actions in _READ_AS
         for rule in (
             Rule(
                 role=Role.SYSTEM,
                 resource=resource,
-                actions=_SHOWN,
+                actions=actions,
                 relation=Relation.ANYBODY,
                 labels=ORDINARY,
                 consented=frozenset({Label.PART2}),
@@ -241,7 +255,7 @@ _OPERATOR = (
     Rule(
         role=Role.SYSTEM,
         resource=Resource.SCHEDULE,
-        actions=frozenset({Action.VIEW, Action.CHANGE}),
+        actions=frozenset({Action.VIEW, Action.LIST, Action.CHANGE}),
         relation=Relation.ANYBODY,
     ),
 )
