@@ -22,7 +22,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("
 SHELL = {"sh", "console", ""}
 
 # An example of what somebody is going to make, in the chapter on adding an aggregate.
-IMAGINED = re.compile(r"(^|/)notes\.py$")
+IMAGINED = re.compile(r"(^|/)referrals\.py$")
 PATH = re.compile(r"(?:[\w-]+/)*[\w-]+\.(?:py|md|toml|yaml|lock|txt)|(?:[\w-]+/)+[\w-]*")
 COMMAND = re.compile(r"(?:^|\s)(?:\.venv/bin/)?clarity (?P<words>[a-z][^|>)#]*)")
 MADE_LATER = ("clarity-data/", ".venv/", "benchmarks/", "bench-quick/", "bench-results/")
