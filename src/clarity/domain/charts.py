@@ -42,3 +42,21 @@ class ChartRecord(Protocol):
     def notice(self) -> Notice | None:
         """What goes with it wherever it is shown."""
         ...
+
+
+class Imported(ChartRecord, Protocol):
+    """A record that may have come from another system. `sources` names the resources it came from.
+
+    `source_digest` is the SHA-256 of what was understood of the resource when it was last followed: whatever was said
+    of the record here since then stays, until its source says something else.
+    """
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where it came from."""
+        ...
+
+    @property
+    def source_digest(self) -> bytes:
+        """What its source said."""
+        ...

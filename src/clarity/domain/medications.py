@@ -12,6 +12,7 @@ from clarity.domain.dates import PartialDate
 from clarity.domain.dosages import Dosage
 from clarity.domain.errors import Conflict, Invalid
 from clarity.domain.ids import PatientId, PractitionerId, PrescriptionId
+from clarity.domain.people import Concept
 from clarity.domain.records import Label, Notice
 from clarity.domain.values import Confidential, allow_text, require_few, require_text, within
 
@@ -107,7 +108,7 @@ class Prescription:
     substances in it, several for a combination. It begins on `start`, which may be known to the year; `until` is the
     last day that was planned, if any. `holds` and `former` are in order of time. It is mistaken if `mistake` says why
     it should never have been entered. Who prescribed it is a practitioner here, or in `prescribed_by` a name; `sources`
-    are the resources of other systems that it was imported from.
+    are the resources of other systems that it was imported from, and `coded` is what the drug is called there.
     """
 
     id: PrescriptionId
@@ -125,7 +126,9 @@ class Prescription:
     holds: tuple[Hold, ...] = field(default=(), repr=False)
     end: End | None = field(default=None, repr=False)
     mistake: str = field(default="", repr=False)
+    coded: Concept | None = field(default=None, repr=False)
     sources: tuple[str, ...] = field(default=(), repr=False)
+    source_digest: bytes = field(default=b"", repr=False)
     author: UUID | None = None
     label: Label = field(default=Label.NORMAL, repr=False)
     notice: Notice | None = field(default=None, repr=False)

@@ -8,9 +8,10 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from clarity.domain.amendments import Amendment, AmendmentStatus
-from clarity.domain.dates import CLOCKS_DIFFER
+from clarity.domain.dates import CLOCKS_DIFFER, PartialDate
 from clarity.domain.errors import Conflict, Invalid, NotFound
 from clarity.domain.ids import AmendmentId, NoteId, PatientId
+from clarity.domain.people import Concept
 from clarity.domain.records import DRAFT, TOMBSTONE, Label, Notice
 from clarity.domain.values import MAX_TEXT, Confidential, allow_text, allow_texts, require_few, require_text
 
@@ -87,7 +88,8 @@ class Note(Confidential):
     """A clinical note. Its body is Markdown; `about` is when what it tells of took place.
 
     `author` is the account that drafted it. One that was imported names in `written_by` who wrote it, who may have no
-    account, and in `sources` where it came from. `addendum_to` is the note that it adds to.
+    account, in `sources` where it came from, and in `source_type` what it is called there; its `about_day` is when what
+    it tells of took place, if no time of day is known. `addendum_to` is the note that it adds to.
     """
 
     id: NoteId
@@ -96,11 +98,14 @@ class Note(Confidential):
     title: str = ""
     body: str = ""
     about: datetime | None = None
+    about_day: PartialDate | None = None
     encounter: str = ""
     addendum_to: NoteId | None = None
     author: UUID | None = None
     written_by: str = ""
     sources: tuple[str, ...] = ()
+    source_type: Concept | None = None
+    source_digest: bytes = b""
     signed_at: datetime | None = None
     cosignatures: tuple[Cosignature, ...] = ()
     amendments: tuple[Amendment, ...] = ()

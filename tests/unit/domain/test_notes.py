@@ -17,6 +17,7 @@ from clarity.domain.amendments import (
     Extension,
     Statement,
 )
+from clarity.domain.dates import PartialDate
 from clarity.domain.errors import Conflict, Invalid, NotFound
 from clarity.domain.ids import AmendmentId, NoteId, PatientId
 from clarity.domain.notes import (
@@ -28,6 +29,7 @@ from clarity.domain.notes import (
     NoteKind,
     NoteStatus,
 )
+from clarity.domain.people import Concept
 from clarity.domain.records import Label
 from tests.builders import NOW, new_id
 
@@ -40,11 +42,14 @@ CHANGES: dict[str, Any] = {
     "title": "Another",
     "body": "Another.",
     "about": NOW - timedelta(days=1),
+    "about_day": PartialDate(2026),
     "encounter": "Another",
     "addendum_to": NoteId(new_id()),
     "author": CARL,
     "written_by": "Somebody",
     "sources": ("urn:elsewhere#1",),
+    "source_type": Concept(text="Another"),
+    "source_digest": b"another",
     "signed_at": NOW + timedelta(days=1),
     "deleted_at": NOW,
     "label": Label.RESTRICTED,
