@@ -13,8 +13,10 @@ from clarity.api.routing import router_of
 from clarity.api.wire import Day, Instant, Json, Limit, Received, Wire
 from clarity.application import schedule as use_cases
 from clarity.application.appointments import Day as DayShown
+from clarity.domain.appointments import Appointment
 from clarity.domain.errors import Conflict, Forbidden, NotFound
 from clarity.domain.ids import ClosureId, PractitionerId
+from clarity.domain.names import HumanName
 from clarity.domain.practice_hours import Span
 from clarity.domain.schedule import Closure
 
@@ -38,6 +40,20 @@ class SpanOut(Wire):
         return cls(starts_at=span.start, ends_at=span.end)
 
 
+class DayItemOut(AppointmentOut):
+    """An appointment of a day."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": []})
+
+    patient_name: str | None
+    """Whose it is; null for a patient whom the caller may not see beyond that."""
+
+    @classmethod
+    def named(cls, one: Appointment, name: HumanName | None) -> Self:
+        """Return the shape of an appointment with the name of its patient."""
+        return cls(patient_name=None if name is None else str(name), **dict(AppointmentOut.of(one)))
+
+
 class DayOut(Wire):
     """A practitioner's day, as far as the caller may see whose appointments they are."""
 
@@ -47,7 +63,7 @@ class DayOut(Wire):
     """When the practice is open on that day; null if it is not."""
     closed: bool
     """Whether the day was closed, for the practice or for this practitioner."""
-    items: tuple[AppointmentOut, ...]
+    items: tuple[DayItemOut, ...]
     """The appointments in order of time, those that were cancelled or missed too."""
     more: bool
     """Whether there are more than are shown."""
@@ -60,7 +76,7 @@ class DayOut(Wire):
             day=day.day,
             opening=None if day.opening is None else SpanOut.of(day.opening),
             closed=day.closed,
-            items=tuple(map(AppointmentOut.of, day.appointments)),
+            items=tuple(DayItemOut.named(one, day.names.get(one.patient)) for one in day.appointments),
             more=day.more,
         )
 

@@ -1,8 +1,8 @@
 """The use-cases on appointments: booked, moved, cancelled, kept or missed, and looked up by patient and by day."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
@@ -32,8 +32,9 @@ from clarity.domain.appointments import (
 )
 from clarity.domain.audit import Attempt
 from clarity.domain.dates import instant_of, microseconds_of
-from clarity.domain.errors import Forbidden, Invalid, NotFound, Overlapping, ReusedKey
+from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, Overlapping, ReusedKey
 from clarity.domain.ids import AppointmentId, PatientId, PractitionerId, SeriesId
+from clarity.domain.names import HumanName
 from clarity.domain.practice_hours import Span
 from clarity.domain.records import Resource, Sealed
 from clarity.domain.schedule import MOST_IN_SERIES, Calendar, Fold, Recurrence, instant_at, span_of
@@ -53,6 +54,8 @@ class Day:
     opening: Span | None
     closed: bool
     appointments: tuple[Appointment, ...]
+    names: Mapping[PatientId, HumanName] = field(default_factory=dict, repr=False)
+    """Whose they are, as far as the asker may see patients."""
     more: bool = False
 
 
@@ -201,7 +204,10 @@ class AppointmentService:
             await require_practitioner(work, practitioner)
             closures = await work.schedule.closures(day, day, practitioner=practitioner)
             records = await work.appointments.find_of_practitioner(practitioner, span, at_most=MOST_OF_A_DAY + 1)
-            found = await self._open_each(work, attempt, records[:MOST_OF_A_DAY])
+            shown = records[:MOST_OF_A_DAY]
+            standing = await standing_of(work, [record.patient for record in shown])
+            found = self._open_each(work, attempt, shown, standing)
+            names = _names_of(work, attempt, {one.patient: standing[one.patient] for one in found})
         return Day(
             practitioner=practitioner,
             day=day,
@@ -209,18 +215,17 @@ class AppointmentService:
             opening=self.calendar.opening(day),
             closed=any(closure.holds_for(practitioner, day) for closure in closures),
             appointments=tuple(sorted(found, key=lambda one: (one.starts_at, one.id))),
+            names=names,
             more=len(records) > MOST_OF_A_DAY,
         )
 
-    async def _open_each(self, work: Work, attempt: Attempt, records: Sequence[Sealed]) -> Sequence[Appointment]:
-        """Open those of several patients' appointments that the actor may see; each patient has an event of it.
-
-        How all of the patients' records stand is asked in one statement, and in one more for each generation of merges.
-        """
+    def _open_each(
+        self, work: Work, attempt: Attempt, records: Sequence[Sealed], standing: Mapping[PatientId, Sealed]
+    ) -> Sequence[Appointment]:
+        """Open those of several patients' appointments that the actor may see; each patient has an event of it."""
         charting = self._charting(work, attempt.actor)
         scope = scope_of(attempt.actor, attempt.action, Resource.APPOINTMENT, at=attempt.at)
         opened: list[Appointment] = []
-        standing = await standing_of(work, [record.patient for record in records])
         of_person: dict[PatientId, list[Sealed]] = {}
         for record in records:
             whose = standing.get(record.patient)
@@ -443,7 +448,10 @@ async def require_practitioner(work: Work, practitioner: PractitionerId) -> None
 
 
 async def standing_of(work: Work, patients: Sequence[PatientId]) -> dict[PatientId, Sealed]:
-    """Return for each of `patients` the record that says who may see theirs: their own, or what it was merged into."""
+    """Return for each of `patients` the record that says who may see theirs: their own, or what it was merged into.
+
+    That takes one statement for all of them, and two more for each generation of merges.
+    """
     now_in = {patient: patient for patient in patients}
     records: dict[PatientId, Sealed] = {}
     sought = set(patients)
@@ -454,6 +462,22 @@ async def standing_of(work: Work, patients: Sequence[PatientId]) -> dict[Patient
         now_in = {patient: survivors.get(record, record) for patient, record in now_in.items()}
         sought = set(survivors.values()) - records.keys()
     return {patient: records[record] for patient, record in now_in.items() if record in records}
+
+
+def _names_of(work: Work, attempt: Attempt, standing: Mapping[PatientId, Sealed]) -> dict[PatientId, HumanName]:
+    """Open the names of patients whose records are at hand, of those whom the actor may see."""
+    listed = Attempt(actor=attempt.actor, action=Action.LIST, at=attempt.at)
+    names: dict[PatientId, HumanName] = {}
+    for entry in admit_each(listed, {one.patient: one for one in standing.values()}.values()):
+        try:
+            names[entry.record.patient] = work.patients.open(entry).name
+        except CannotOpen:
+            listed.withhold(entry.record.id, Reason.CANNOT_OPEN)
+        except NotFound:
+            continue
+    if listed.ids:
+        work.note(listed)
+    return {patient: names[whose.patient] for patient, whose in standing.items() if whose.patient in names}
 
 
 def _is_gone(record: Sealed) -> bool:
