@@ -1607,7 +1607,7 @@ REMOVALS = (
     Removal(
         "A body that is announced too large is not read",
         "api/middleware.py",
-        'if self._is_too_long(Headers(scope=scope).get("content-length", "0")):',
+        'if _is_too_long(Headers(scope=scope).get("content-length", "0"), max_bytes):',
         "if False:",
         "api/test_refusals.py::test_a_length_that_is_none_is_too_large",
     ),
