@@ -22,6 +22,7 @@ from clarity.application.disclosures import DisclosureService
 from clarity.application.duplicates import DuplicateService
 from clarity.application.interactions import InteractionService
 from clarity.application.life import LifeService
+from clarity.application.medications import MedicationService
 from clarity.application.notes import NoteService
 from clarity.application.open_sessions import OpenSessionService
 from clarity.application.passwords import PasswordService
@@ -86,6 +87,10 @@ async def _disclosures(request: Request) -> DisclosureService:
     return _running(request).disclosures
 
 
+async def _medications(request: Request) -> MedicationService:
+    return _running(request).medications
+
+
 async def _interactions(request: Request) -> InteractionService:
     return _running(request).interactions
 
@@ -148,6 +153,7 @@ Life = Annotated[LifeService, Depends(_life)]
 Duplicates = Annotated[DuplicateService, Depends(_duplicates)]
 Consents = Annotated[ConsentService, Depends(_consents)]
 Disclosures = Annotated[DisclosureService, Depends(_disclosures)]
+Medications = Annotated[MedicationService, Depends(_medications)]
 Interactions = Annotated[InteractionService, Depends(_interactions)]
 Notes = Annotated[NoteService, Depends(_notes)]
 Research = Annotated[ResearchService, Depends(_research)]

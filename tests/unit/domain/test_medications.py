@@ -1,5 +1,6 @@
 """Prescriptions: what is refused, when they hold, which overlap, and how much was taken."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +12,7 @@ from clarity.domain.adherence import adherence_to, looked_back, require_period
 from clarity.domain.dates import PartialDate
 from clarity.domain.dosages import Dosage, Dose, DoseUnit, PeriodUnit, Route, Timing
 from clarity.domain.errors import Conflict, Invalid
-from clarity.domain.ids import PatientId
+from clarity.domain.ids import PatientId, PrescriptionId
 from clarity.domain.interactions import DoseOutcome
 from clarity.domain.medications import (
     Activity,
@@ -174,7 +175,7 @@ def test_what_is_known_to_the_year_or_not_at_all_is_perhaps() -> None:
 def test_what_is_done_to_it_has_its_order_in_time() -> None:
     order = ordered(start="2026-01-10")
     held = order.held(TODAY, "Surgery", TODAY)
-    for refused, why in (
+    too_early: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: order.stopped(date(2026, 1, 9), "x", TODAY), "day"),
         (lambda: order.stopped(TODAY + timedelta(days=1), "x", TODAY), "day"),
         (lambda: order.stopped(TODAY, " ", TODAY), "reason"),
@@ -182,19 +183,21 @@ def test_what_is_done_to_it_has_its_order_in_time() -> None:
         (lambda: held.resumed(TODAY, TODAY).held(date(2026, 2, 1), "x", TODAY), "day"),
         (lambda: order.changed({"code": "999"}, since=None, today=TODAY), "code"),
         (lambda: order.changed({}, since=date(2026, 1, 10), today=TODAY), "since"),
-    ):
+    )
+    for refused, why in too_early:
         with pytest.raises(Invalid) as invalid:
             refused()
         assert invalid.value.field == why
     stopped = order.stopped(TODAY, "Done", TODAY, completed=True)
     assert stopped.status is PrescriptionStatus.COMPLETED
-    for late in (
+    too_late: tuple[Callable[[], object], ...] = (
         lambda: held.held(TODAY, "x", TODAY),
         lambda: order.resumed(TODAY, TODAY),
         lambda: stopped.stopped(TODAY, "x", TODAY),
         lambda: stopped.changed({}, since=None, today=TODAY),
         lambda: order.marked_mistaken("x").marked_mistaken("y"),
-    ):
+    )
+    for late in too_late:
         with pytest.raises(Conflict):
             late()
 
@@ -231,7 +234,7 @@ def test_orders_of_one_substance_overlap_on_the_days_that_both_hold() -> None:
     assert overlap is not None
     assert (overlap.likeness, overlap.substances) == (Likeness.SAME_SUBSTANCE, ("sertraline",))
     assert (overlap.since, overlap.until) == (date(2026, 2, 1), date(2026, 2, 28))
-    again = replace(second, id=first.id.__class__(int=7), code="312940", name="Zoloft")
+    again = replace(second, id=PrescriptionId(new_id()), code="312940", name="Zoloft")
     same = overlap_of(first, again)
     assert same is not None
     assert (same.likeness, same.substances) == (Likeness.SAME_DRUG, ())
