@@ -1,6 +1,6 @@
 """Records in charts, of whatever kind, in dictionaries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -102,6 +102,11 @@ class MemoryChartRepository(Generic[Entity, Conditions]):
                 found.append(self._sealed(versions, chart.whose))
         return UncountedPage(records=found, resume=after if len(behind) > LOOKED_THROUGH else None)
 
+    async def read_through(self, scope: Scope, chart: Chart) -> AsyncGenerator[tuple[Sealed, Entity | None]]:
+        for versions in self._in_chart(scope, chart):
+            entity = versions[-1].entity
+            yield self._sealed(versions, chart.whose), None if entity.patient in self.tables.broken else entity
+
     def open(self, admitted: Admitted) -> Entity:
         versions = self._all[admitted.record.id]
         entity: Entity = versions[-1].entity
@@ -164,12 +169,13 @@ class MemoryChartRepository(Generic[Entity, Conditions]):
 
     def _asked(self, scope: Scope, chart: Chart, conditions: Conditions) -> list[tuple[StoredRecord, ...]]:
         """Return the records of a chart that the scope covers and that meet the conditions, the latest first."""
+        return [one for one in self._in_chart(scope, chart) if self.meets(one[-1].entity, conditions)]
+
+    def _in_chart(self, scope: Scope, chart: Chart) -> list[tuple[StoredRecord, ...]]:
         return [
             versions
             for _, versions in sorted(self._all.items(), reverse=True)
-            if versions[-1].entity.patient in chart.patients
-            and self.meets(versions[-1].entity, conditions)
-            and self._covers(scope, versions, chart.whose)
+            if versions[-1].entity.patient in chart.patients and self._covers(scope, versions, chart.whose)
         ]
 
     def _write(self, entity: Entity, *, version: int) -> Entity:

@@ -1,9 +1,11 @@
 """The records in charts: each kind has a table of its own, and all else is the same for every kind."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from operator import and_ as intersection
+from time import perf_counter
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -32,6 +34,9 @@ Conditions = TypeVar("Conditions")
 _ROWS_AT_A_TIME = 500
 # To open as many takes a few milliseconds, in which nobody else is answered.
 _ROWS_IN_A_STEP = 100
+# As much is fetched at once of records that are read through, which may be as large as a note.
+_BYTES_AT_A_TIME = 1_000_000
+_STEP_SECONDS = 0.002
 _OUTSIDE = frozenset({"id", "patient", "version", "notice"})
 
 
@@ -265,13 +270,52 @@ class SqlChartRepository(Generic[Entity, Conditions]):
                 return UncountedPage(records=found)
         return UncountedPage(records=found, resume=after)
 
+    async def read_through(self, scope: Scope, chart: Chart) -> AsyncGenerator[tuple[Sealed, Entity | None]]:
+        """Open the records of a chart that `scope` covers, one after the other, the latest recorded first."""
+        whose, rows = as_fetched(chart.whose), self.table.rows
+        asked = self._in_chart(scope, chart)
+        async for first, last in self._stretches(asked):
+            some = self.table.fetched.where(*asked, rows.id <= first, rows.id >= last).order_by(rows.id.desc())
+            rested = perf_counter()
+            for row in (await self.session.execute(some)).all():
+                record = standing_as(self.table.record_of(row), whose)
+                if self._may_be_shown(scope, record, None):
+                    yield record, self._legible(record)
+                if perf_counter() - rested > _STEP_SECONDS:
+                    await asyncio.sleep(0)
+                    rested = perf_counter()
+
+    async def _stretches(self, asked: Sequence[ColumnElement[bool]]) -> AsyncIterator[tuple[UUID, UUID]]:
+        """Yield the first and last ids of what is fetched at once, from the latest on: by how large the rows are."""
+        rows, behind = self.table.rows, list[ColumnElement[bool]]()
+        while True:
+            sizes = select(rows.id, func.length(rows.sealed)).where(*asked, *behind).order_by(rows.id.desc())
+            listed = (await self.session.execute(sizes.limit(_ROWS_AT_A_TIME))).all()
+            first, together = None, 0
+            for row_id, size in listed:
+                together += size
+                first = first or row_id
+                if together >= _BYTES_AT_A_TIME:
+                    yield first, row_id
+                    first, together = None, 0
+            if first is not None:
+                yield first, listed[-1].id
+            if len(listed) < _ROWS_AT_A_TIME:
+                return
+            behind = [rows.id < listed[-1].id]
+
+    def _legible(self, record: SealedChartRecord) -> Entity | None:
+        try:
+            return self.table.open_entity(record)
+        except CannotOpen:
+            return None
+
     def _asked(self, scope: Scope, chart: Chart, conditions: Conditions) -> list[ColumnElement[bool]]:
+        return [*self._in_chart(scope, chart), *self.table.chosen(conditions)]
+
+    def _in_chart(self, scope: Scope, chart: Chart) -> list[ColumnElement[bool]]:
         rows = self.table.rows
-        return [
-            rows.patient_id.in_(chart.patients),
-            in_chart(scope, rows, chart.whose),
-            *self.table.chosen(conditions),
-        ]
+        return [rows.patient_id.in_(chart.patients), in_chart(scope, rows, chart.whose)]
 
     async def _count(self, scope: Scope, asked: Sequence[Any], judged: Any, enough: int) -> int:
         """Return how many there are, those that are guarded opened to tell, or stop where there are `enough`."""

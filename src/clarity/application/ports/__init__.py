@@ -15,6 +15,7 @@ from clarity.application.ports.consents import ConsentRepository
 from clarity.application.ports.credentials import CredentialRepository, MachineKeys
 from clarity.application.ports.disclosures import AccountingPress, DisclosureRepository
 from clarity.application.ports.duplicates import DuplicateRepository
+from clarity.application.ports.full_text import FullText, Text, TextFound, TextsFound
 from clarity.application.ports.links import LinkRepository, LinkTokens
 from clarity.application.ports.notes import DueNote, NoteRepository
 from clarity.application.ports.outbox import Letter, Outbox, Postman
@@ -53,6 +54,7 @@ __all__ = [
     "Found",
     "FoundAlike",
     "FoundHolds",
+    "FullText",
     "Held",
     "IdempotencyKeys",
     "Letter",
@@ -77,6 +79,9 @@ __all__ = [
     "ScheduleRepository",
     "SecondFactorRepository",
     "SessionRepository",
+    "Text",
+    "TextFound",
+    "TextsFound",
     "TimePlace",
     "Tokens",
     "Trail",

@@ -1,6 +1,6 @@
 """Where the records in a patient's chart are kept: those that have an id, a label and an author of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -87,6 +87,14 @@ class ChartLog(Protocol[Entity, Conditions_contra]):
 
         At most `LOOKED_THROUGH` are opened to find those that are as `provided`, so that there may be fewer, even none,
         and more behind.
+        """
+        ...
+
+    def read_through(self, scope: Scope, chart: Chart) -> AsyncGenerator[tuple[Sealed, Entity | None]]:
+        """Open, unaudited, the records of a chart that `scope` covers, one after the other, the latest recorded first.
+
+        For whoever judges of them all, and admits and opens what is shown. One that does not open comes as `None`.
+        Others are served meanwhile, and no more is fetched at a time than is bearable.
         """
         ...
 
