@@ -6,7 +6,7 @@ from datetime import date
 
 from clarity.application.admission import Admitted
 from clarity.application.ports import DueNote, RecordRevision
-from clarity.domain.access import Reason, Scope
+from clarity.domain.access import Reason, Scope, decide
 from clarity.domain.ids import NoteId
 from clarity.domain.notes import Note, NoteFilter, NoteStatus
 from clarity.domain.records import Resource, Sealed
@@ -48,6 +48,14 @@ class MemoryNoteRepository(MemoryChartRepository[Note, NoteFilter]):
         if whose.standing is None:
             return replace(record, standing=None)
         return self._sealed(self._all[record.id], whose)
+
+    def is_covered(self, scope: Scope, record: Sealed) -> bool:
+        if not decide(scope, record).allowed:
+            return False
+        if record.patient in self.tables.broken:
+            return True
+        labels, consents = self._labels(record, self._all[record.id][-1].entity), self._consents(record)
+        return all(scope.after_opening(record, label, consents).allowed for label in labels)
 
     async def history(
         self, admitted: Admitted, *, before: int | None = None, at_most: int = 50

@@ -15,7 +15,7 @@ from clarity.api.patients.shapes import HistoryQuery, NoticeOut
 from clarity.api.problems import documented
 from clarity.api.routing import router_of
 from clarity.api.wire import Day, Instant, Json, Limit, PageOut, Received, Wire, page_of
-from clarity.application.notes import NotesAsked
+from clarity.application.notes import NotesAsked, OpenRequests
 from clarity.application.pages import MAX_PAGE
 from clarity.application.patients import RepeatKey
 from clarity.application.ports import RecordRevision
@@ -344,13 +344,16 @@ class StatementIn(Received):
 class OpenRequestsOut(Wire):
     """A note with open requests to amend it."""
 
+    patient: PatientId
+    """By way of whom the note is reached."""
     note: NoteSummaryOut
     amendments: tuple[AmendmentOut, ...]
 
     @classmethod
-    def of(cls, note: Note) -> Self:
-        """Return the shape of the open requests on `note`."""
-        return cls(note=NoteSummaryOut.model_validate(note), amendments=tuple(map(_amendment, note.open_amendments)))
+    def of(cls, found: OpenRequests) -> Self:
+        """Return the shape of what was `found`."""
+        note = NoteSummaryOut.model_validate(found.note)
+        return cls(patient=found.patient, note=note, amendments=tuple(map(_amendment, found.note.open_amendments)))
 
 
 class OpenRequestsPageOut(Wire):

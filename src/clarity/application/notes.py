@@ -50,6 +50,17 @@ class NotesAsked:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class OpenRequests:
+    """A note with open requests to amend it, and the patient by way of whom it is reached.
+
+    The note is of another where their record was merged into the patient's.
+    """
+
+    patient: PatientId
+    note: Note
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteService:
     """The use-cases on clinical notes. Each is one unit of work and leaves an audit event.
@@ -290,7 +301,7 @@ class NoteService:
         )
 
     @retrying
-    async def open_requests(self, actor: Actor, *, cursor: str = "", at_most: int = 50) -> Page[Note]:
+    async def open_requests(self, actor: Actor, *, cursor: str = "", at_most: int = 50) -> Page[OpenRequests]:
         """Return notes with open requests for amendment that the actor may decide, those that are due first.
 
         A page may have fewer than were asked for, even none, and yet have a next one; how many there are in all is not
@@ -307,17 +318,13 @@ class NoteService:
                 looked.refuse(Reason.NO_SUCH_RIGHT)
                 raise Forbidden
             found = await work.notes.find_due(scope, after=after, at_most=size + 1)
-            records = [
-                record
-                for record in await _standing(work, found[:size])
-                if record.standing is not None and scope.before_opening(record.patient, record.standing).allowed
-            ]
+            records = [one for one in await _standing(work, found[:size]) if work.notes.is_covered(scope, one)]
             opened: dict[UUID, Note] = {}
             for patient in dict.fromkeys(record.patient for record in records):
                 of_patient = work.note(replace(looked, patient=patient))
                 admitted = admit_each(of_patient, (one for one in records if one.patient == patient))
                 opened |= {note.id: note for note in charting.open_each(admitted)}
-            items = tuple(opened[record.id] for record in records if record.id in opened)
+            items = tuple(_reached(record, opened[record.id]) for record in records if record.id in opened)
         last = found[size - 1] if len(found) > size else None
         next_cursor = (
             self.cursors.seal(last.due_on.isoformat().encode() + last.record.id.bytes, context) if last else ""
@@ -366,6 +373,11 @@ async def _standing(work: Work, found: Iterable[DueNote]) -> list[Sealed]:
     whose = {one.patient: one for one in await work.patients.get_many(list(dict.fromkeys(persons.values())))}
     standing = ((record, whose.get(persons[record.patient])) for record in records)
     return [work.notes.standing_as(record, of) for record, of in standing if of is not None]
+
+
+def _reached(record: Sealed, note: Note) -> OpenRequests:
+    standing = record.standing
+    return OpenRequests(note.patient if standing is None or standing.person is None else standing.person, note)
 
 
 def _place(spelt: bytes) -> tuple[date, NoteId]:

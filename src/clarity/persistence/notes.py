@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ColumnElement, Date, ForeignKey, Index, and_, exists, or_, select, text, tuple_
+from sqlalchemy import CheckConstraint, ColumnElement, Date, ForeignKey, Index, and_, exists, or_, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clarity.application.admission import Admitted
 from clarity.application.ports import DueNote, RecordRevision
-from clarity.domain.access import Reason, Scope
+from clarity.domain.access import Reason, Scope, decide
 from clarity.domain.errors import CannotOpen
 from clarity.domain.ids import NoteId
 from clarity.domain.notes import Note, NoteFilter, NoteStatus
@@ -92,7 +92,9 @@ class SqlNoteRepository(SqlChartRepository[Note, NoteFilter]):
         merged = exists(select(PatientRow.id).where(PatientRow.id == rows.patient_id, PatientRow.status == TOMBSTONE))
         asked = and_(rows.amendment_due_on.is_not(None), or_(in_scope(scope, rows, rows.patient_id), merged))
         if after is not None:
-            asked = and_(asked, tuple_(rows.amendment_due_on, rows.id) > tuple_(*after))
+            day, note = after
+            later_that_day = and_(rows.amendment_due_on == day, rows.id > note)
+            asked = and_(asked, or_(rows.amendment_due_on > day, later_that_day))
         found = self.table.fetched.where(asked).order_by(rows.amendment_due_on, rows.id).limit(at_most)
         records = [self.table.record_of(row) for row in await self.session.execute(found)]
         return [DueNote(record.beside[1], record) for record in records]
@@ -102,6 +104,12 @@ class SqlNoteRepository(SqlChartRepository[Note, NoteFilter]):
         if not isinstance(record, SealedChartRecord) or not isinstance(whose, SealedRecord):
             return Sealed(resource=self.resource, id=record.id, patient=record.patient)
         return standing_as(record, whose)
+
+    def is_covered(self, scope: Scope, record: Sealed) -> bool:
+        """Tell whether `scope` covers a note by its exact labels; `True` if it does not open."""
+        if not isinstance(record, SealedChartRecord) or not decide(scope, record).allowed:
+            return False
+        return self._may_be_shown(scope, record, None)
 
     def _revision(self, admitted: Admitted, record: SealedRecord) -> RecordRevision[Note] | Reason:
         """Return a version, or why it is not for the actor: drafts exist for their author alone."""

@@ -35,3 +35,10 @@ class NoteRepository(ChartRepository[Note, NoteFilter], Protocol):
     def standing_as(self, record: Sealed, whose: Sealed) -> Sealed:
         """Return a note that `find_due` found, to stand as the record of the patient whose it is now, `whose`."""
         ...
+
+    def is_covered(self, scope: Scope, record: Sealed) -> bool:
+        """Tell whether `scope` covers a note by its exact labels; `True` if it does not open, for whoever reports that.
+
+        It is opened for that, unaudited.
+        """
+        ...
