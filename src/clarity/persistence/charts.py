@@ -16,7 +16,7 @@ from clarity.application.admission import Admitted, Shown
 from clarity.application.pages import COUNTED_EXACTLY
 from clarity.application.ports import Chart, Clock, CountedPage, RecordRevision, UncountedPage
 from clarity.application.ports.charts import LOOKED_THROUGH
-from clarity.domain.access import Reason, Scope
+from clarity.domain.access import Consent, Reason, Scope
 from clarity.domain.charts import ChartRecord
 from clarity.domain.errors import CannotOpen, NotFound, StaleWrite, UnauditedAccess
 from clarity.domain.ids import PatientId, PractitionerId
@@ -187,6 +187,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
     ledger: Ledger
     _opened: dict[UUID, _Opened] = field(default_factory=dict, init=False)
     _labels: dict[tuple[PatientId, int], Label] = field(default_factory=dict, init=False)
+    _consents: dict[tuple[PatientId, int], tuple[Consent, ...]] = field(default_factory=dict, init=False)
 
     @property
     def resource(self) -> Resource:
@@ -341,10 +342,12 @@ class SqlChartRepository(Generic[Entity, Conditions]):
                 behind = [] if after is None else [rows.id < after]
                 some = self.table.fetched.where(*asked, *more, *behind).order_by(rows.id.desc()).limit(at_a_time)
                 fetched = (await self.session.execute(some)).all()
-                for row in fetched:
+                for number, row in enumerate(fetched, start=1):
                     record = standing_as(self.table.record_of(row), whose)
                     if self._may_be_shown(scope, record, provided):
                         yield record
+                    if number % _ROWS_IN_A_STEP == 0:
+                        await asyncio.sleep(0)
                 if len(fetched) < at_a_time:
                     return
                 after, at_a_time = fetched[-1].id, _ROWS_AT_A_TIME
@@ -362,7 +365,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
 
     def covers(self, scope: Scope, record: SealedChartRecord) -> bool:
         """Tell whether `scope` covers a record by its exact labels, or raise `CannotOpen`."""
-        consents = self.table.consents_of(record)
+        consents = self._consents_of(record)
         return all(scope.after_opening(record, label, consents).allowed for label in self._labels_of(record))
 
     def open(self, admitted: Admitted) -> Entity:
@@ -423,7 +426,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         if not isinstance(record, SealedChartRecord):
             raise CannotOpen
         entity = self.table.open_version(record)
-        decisions = [admitted.judged(label, self.table.consents_of(record)) for label in self._labels_of(record)]
+        decisions = [admitted.judged(label, self._consents_of(record)) for label in self._labels_of(record)]
         for decision in decisions:
             if not decision.allowed:
                 return decision.reason
@@ -437,7 +440,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
 
     def _shown(self, admitted: Admitted, record: SealedChartRecord, label: Label) -> Shown:
         """Return what may be shown of a record of `label`, or raise `NotFound` if it or its patient's forbids that."""
-        consents = self.table.consents_of(record)
+        consents = self._consents_of(record)
         labels = dict.fromkeys((label, self._label_of_patient(record)))
         shown = [admitted.check_label(one, consents) for one in labels]
         notices = (one.notice for one in shown if one.notice is not None)
@@ -446,6 +449,20 @@ class SqlChartRepository(Generic[Entity, Conditions]):
     def _labels_of(self, record: SealedChartRecord) -> tuple[Label, ...]:
         """Return the labels that decide of a record: its own, and its patient's."""
         return tuple(dict.fromkeys((self.table.label_of(record), self._label_of_patient(record))))
+
+    def _consents_of(self, record: SealedChartRecord) -> Callable[[], tuple[Consent, ...]]:
+        """Return what opens the consents that came with the patient's record, once for all of a chart."""
+
+        def opened() -> tuple[Consent, ...]:
+            register = record.consents
+            if register is None:
+                return ()
+            place = register.patient, register.version
+            if place not in self._consents:
+                self._consents[place] = self.table.register_in(record).consents
+            return self._consents[place]
+
+        return opened
 
     def _label_of_patient(self, record: SealedChartRecord) -> Label:
         whose = record.whose
