@@ -227,7 +227,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         if provided is not None or (chart.whose.standing is not None and chart.whose.standing.guarded):
             # Each has to be opened to tell: what is behind the page is counted on the way.
             found, count = list[Sealed](), 0
-            async for record in judged(None, _ROWS_AT_A_TIME):
+            async for record in judged(None):
                 count += 1
                 if len(found) < at_most and (after is None or record.id < after):
                     found.append(record)
@@ -235,7 +235,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
                     break
             return CountedPage.of(found, count)
         page = list[Sealed]()
-        async for record in judged(after, at_most):
+        async for record in judged(after, at_once=at_most):
             page.append(record)
             if len(page) == at_most:
                 break
@@ -273,15 +273,20 @@ class SqlChartRepository(Generic[Entity, Conditions]):
 
     async def read_through(self, scope: Scope, chart: Chart) -> AsyncGenerator[tuple[Sealed, Entity | None]]:
         """Open the records of a chart that `scope` covers, one after the other, the latest recorded first."""
-        whose, rows = as_fetched(chart.whose), self.table.rows
-        asked = self._in_chart(scope, chart)
+        async for record in self._each(as_fetched(chart.whose), self._in_chart(scope, chart)):
+            if self._may_be_shown(scope, record, None):
+                yield record, self._legible(record)
+
+    async def _each(
+        self, whose: SealedRecord, asked: Sequence[ColumnElement[bool]]
+    ) -> AsyncGenerator[SealedChartRecord]:
+        """Yield the records that are `asked` for, the latest first: few megabytes at once, and others are answered."""
+        rows = self.table.rows
         async for first, last in self._stretches(asked):
             some = self.table.fetched.where(*asked, rows.id <= first, rows.id >= last).order_by(rows.id.desc())
             rested = perf_counter()
             for row in (await self.session.execute(some)).all():
-                record = standing_as(self.table.record_of(row), whose)
-                if self._may_be_shown(scope, record, None):
-                    yield record, self._legible(record)
+                yield standing_as(self.table.record_of(row), whose)
                 if perf_counter() - rested > _STEP_SECONDS:
                     await asyncio.sleep(0)
                     rested = perf_counter()
@@ -325,7 +330,7 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         count: int = (await self.session.execute(select(func.count()).select_from(some))).scalar_one()
         if not scope.right.guarded or count >= enough:
             return count
-        async for _ in judged(None, _ROWS_AT_A_TIME, rows.guarded.is_(True)):
+        async for _ in judged(None, rows.guarded.is_(True)):
             count += 1
             if count == enough:
                 break
@@ -334,23 +339,29 @@ class SqlChartRepository(Generic[Entity, Conditions]):
     def _judged(
         self, scope: Scope, chart: Chart, asked: Sequence[Any], provided: Callable[[Entity], bool] | None
     ) -> Callable[..., AsyncIterator[SealedChartRecord]]:
-        """Return what yields the records behind one, the latest recorded first, that are for whom `scope` is of."""
+        """Return what yields the records behind one, the latest recorded first, that are for whom `scope` is of.
+
+        Of `at_once` records it is expected that all are: they are fetched without a look at how large they are.
+        """
         whose, rows = as_fetched(chart.whose), self.table.rows
 
-        async def yielded(after: UUID | None, at_a_time: int, *more: Any) -> AsyncIterator[SealedChartRecord]:
-            while True:
+        async def yielded(after: UUID | None, *more: Any, at_once: int = 0) -> AsyncIterator[SealedChartRecord]:
+            conditions = [*asked, *more]
+            if at_once:
                 behind = [] if after is None else [rows.id < after]
-                some = self.table.fetched.where(*asked, *more, *behind).order_by(rows.id.desc()).limit(at_a_time)
-                fetched = (await self.session.execute(some)).all()
-                for number, row in enumerate(fetched, start=1):
-                    record = standing_as(self.table.record_of(row), whose)
+                some = self.table.fetched.where(*conditions, *behind).order_by(rows.id.desc()).limit(at_once)
+                fetched = [standing_as(self.table.record_of(row), whose) for row in await self.session.execute(some)]
+                for record in fetched:
                     if self._may_be_shown(scope, record, provided):
                         yield record
-                    if number % _ROWS_IN_A_STEP == 0:
-                        await asyncio.sleep(0)
-                if len(fetched) < at_a_time:
+                if len(fetched) < at_once:
                     return
-                after, at_a_time = fetched[-1].id, _ROWS_AT_A_TIME
+                after = fetched[-1].id
+            if after is not None:
+                conditions.append(rows.id < after)
+            async for record in self._each(whose, conditions):
+                if self._may_be_shown(scope, record, provided):
+                    yield record
 
         return yielded
 
