@@ -110,10 +110,16 @@ async def test_a_series_and_a_day(clinic: Clinic, chart: Chart, desk: AsyncClien
     assert len({item["series"] for item in items}) == 1
     day = f"/practitioners/{chart.practitioner.id}"
     shown = (await desk.get(f"{day}/appointments", params={"day": "2026-03-16"})).json()
-    assert (shown["items"], shown["closed"], shown["more"]) == ([items[0] | {"patient_name": "Ada Lovelace"}], False, False)
+    assert (shown["items"], shown["closed"], shown["more"]) == (
+        [items[0] | {"patient_name": "Ada Lovelace"}],
+        False,
+        False,
+    )
     assert shown["opening"] == {"starts_at": "2026-03-16T11:00:00Z", "ends_at": "2026-03-17T00:00:00Z"}
     otto, _ = await clinic.clinician()
-    assert (await otto.get(f"{day}/appointments", params={"day": "2026-03-16"})).json()["items"] == []
+    seen_by_otto = (await otto.get(f"{day}/appointments", params={"day": "2026-03-16"})).json()
+    times = {"starts_at": "2026-03-16T13:00:00Z", "ends_at": "2026-03-16T13:50:00Z"}
+    assert (seen_by_otto["items"], seen_by_otto["taken"], shown["taken"]) == ([], [times], [])
 
     closed = await desk.post("/closures", json={"first_day": "2026-03-30", "last_day": "2026-04-01"})
     assert (closed.status_code, closed.json()["booked"]) == (201, 1)

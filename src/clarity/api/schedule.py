@@ -65,6 +65,8 @@ class DayOut(Wire):
     """Whether the day was closed, for the practice or for this practitioner."""
     items: tuple[DayItemOut, ...]
     """The appointments in order of time, those that were cancelled or missed too."""
+    taken: tuple[SpanOut, ...]
+    """When the practitioner is booked besides, with patients whom the caller may not see."""
     more: bool
     """Whether there are more than are shown."""
 
@@ -77,6 +79,7 @@ class DayOut(Wire):
             opening=None if day.opening is None else SpanOut.of(day.opening),
             closed=day.closed,
             items=tuple(DayItemOut.named(one, day.names.get(one.patient)) for one in day.appointments),
+            taken=tuple(map(SpanOut.of, day.taken)),
             more=day.more,
         )
 
@@ -161,7 +164,7 @@ async def view_day(
 ) -> DayOut:
     """Show a practitioner's day, without the appointments of those whom the caller may not see.
 
-    They take their time all the same: what is free tells `free-slots`.
+    Of those, `taken` says when they are, and nothing else.
     """
     return DayOut.of(await appointments.day(actor, practitioner_id, query.day or today))
 

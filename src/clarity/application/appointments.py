@@ -56,6 +56,8 @@ class Day:
     appointments: tuple[Appointment, ...]
     names: Mapping[PatientId, HumanName] = field(default_factory=dict, repr=False)
     """Whose they are, as far as the asker may see patients."""
+    taken: tuple[Span, ...] = ()
+    """When the practitioner is booked besides, which is all that the asker is told of it."""
     more: bool = False
 
 
@@ -207,6 +209,7 @@ class AppointmentService:
             shown = records[:MOST_OF_A_DAY]
             standing = await standing_of(work, [record.patient for record in shown])
             found = self._open_each(work, attempt, shown, standing)
+            busy = await work.schedule.busy(practitioner, span, at_most=MOST_OF_A_DAY)
             names = _names_of(work, attempt, {one.patient: standing[one.patient] for one in found})
         return Day(
             practitioner=practitioner,
@@ -216,6 +219,7 @@ class AppointmentService:
             closed=any(closure.holds_for(practitioner, day) for closure in closures),
             appointments=tuple(sorted(found, key=lambda one: (one.starts_at, one.id))),
             names=names,
+            taken=tuple(one.span for one in busy if one.appointment not in {shown.id for shown in found}),
             more=len(records) > MOST_OF_A_DAY,
         )
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from clarity.application.accounts import AccountService
 from clarity.application.admission import admit_new
+from clarity.application.charts import Charting
 from clarity.application.pages import MAX_PAGE
-from clarity.application.ports import BeginReading, BeginWork, Clock, NewId
+from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, Work
 from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor, Role
 from clarity.domain.accounts import Account
+from clarity.domain.appointments import Appointment
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient
@@ -42,6 +45,12 @@ class PracticeGenerator(Protocol):
 
     def patient(self, number: int, identity: PatientId, team: Sequence[PractitionerId]) -> Patient:
         """Return a patient treated by `team`."""
+        ...
+
+    def appointments(
+        self, number: int, patient: Patient, practitioner: PractitionerId, now: datetime, new_id: NewId
+    ) -> Sequence[Appointment]:
+        """Return the appointments of patient `number` with who treats them first, around the day that is `now`."""
         ...
 
 
@@ -154,8 +163,17 @@ class DemoService:
             for number in numbers:
                 identity = PatientId(self.new_id())
                 admit_new(work, actor, Action.REGISTER, Resource.PATIENT, identity, at=self.now())
-                made_up = generator.patient(number, identity, [staff[member] for member in generator.team(number)])
+                team = [staff[member] for member in generator.team(number)]
+                made_up = generator.patient(number, identity, team)
                 await work.patients.add(replace(made_up, sources=(_patient(number),)))
+                planned = generator.appointments(number, made_up, team[0], self.now(), self.new_id)
+                await self._appoint(work, actor, planned)
+
+    async def _appoint(self, work: Work, actor: Actor, appointments: Sequence[Appointment]) -> None:
+        """Add appointments as they are, past ones too, which nobody could book any more."""
+        charting = Charting(work, work.appointments, actor, self.now())
+        for one in appointments:
+            await work.appointments.add(await charting.admit_new(one), one)
 
     async def _every_account(self, actor: Actor) -> list[Account]:
         accounts: list[Account] = []

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
-from datetime import date
+from datetime import date, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +89,7 @@ async def _fill(settings: "Settings", services: Services, patients: int, seed: i
 
     with progress("Patients") as advance:
         added = await services.demo.fill(
-            operator(), lambda: _make_up(seed, today(settings)), patients, progress=advance
+            operator(), lambda: _make_up(seed, today(settings), settings.practice_time_zone), patients, progress=advance
         )
     if added:
         note(f"Made up {added} patients (seed {seed}).")
@@ -105,12 +105,12 @@ async def _fill(settings: "Settings", services: Services, patients: int, seed: i
     return passwords
 
 
-def _make_up(seed: int, today: date) -> PracticeGenerator:
+def _make_up(seed: int, today: date, zone: tzinfo) -> PracticeGenerator:
     try:
         from clarity.demo.practice import SyntheticPractice
     except ModuleNotFoundError:
         raise Misconfigured("made-up names need the package Faker; install clarity[demo]") from None
-    return SyntheticPractice(seed, today)
+    return SyntheticPractice(seed, today, zone)
 
 
 def _read_credentials(file: Path) -> dict[str, str]:

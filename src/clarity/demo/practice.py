@@ -1,11 +1,15 @@
 """The made-up practice as a whole: who works there, and who is treated by whom."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, tzinfo
+from functools import cached_property
 from random import Random
 
+from clarity.application.ports import NewId
+from clarity.demo.agendas import APPOINTED, Agenda
 from clarity.demo.lives import AGES, patient_of
 from clarity.demo.people import STATE, Registry, email, npi, phone, pick_origin
+from clarity.domain.appointments import Appointment
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.names import HumanName, NameUse
 from clarity.domain.patients import Patient
@@ -27,11 +31,12 @@ _CLINIC = Address(
 class SyntheticPractice:
     """`PracticeGenerator` of a psychiatric practice in Massachusetts: everything follows from `seed` and `today`."""
 
-    def __init__(self, seed: int, today: date) -> None:
-        """Load the word lists, which takes a moment."""
+    def __init__(self, seed: int, today: date, zone: tzinfo = UTC) -> None:
+        """Load the word lists, which takes a moment. By the clock in `zone` people come and go."""
         self._seed = seed
         self._today = today
         self._registry = Registry()
+        self._agenda = Agenda(seed, today, zone)
 
     @property
     def practitioners(self) -> int:
@@ -77,3 +82,21 @@ class SyntheticPractice:
     def patient(self, number: int, identity: PatientId, team: Sequence[PractitionerId]) -> Patient:
         """Return a patient, from 0, treated by `team`."""
         return patient_of(self._registry, f"{self._seed}/patient/{number}", number, identity, team, self._today)
+
+    def appointments(
+        self, number: int, patient: Patient, practitioner: PractitionerId, now: datetime, new_id: NewId
+    ) -> tuple[Appointment, ...]:
+        """Return the appointments of patient `number` with who treats them first, around the day that is `now`."""
+        if number >= APPOINTED:
+            return ()
+        first, *_ = self.team(number)
+        rank = self._caseloads[first].index(number)
+        return tuple(self._agenda.of(number, rank, patient, practitioner, now, new_id))
+
+    @cached_property
+    def _caseloads(self) -> dict[int, list[int]]:
+        """Who treats whom first, by numbers: of one practitioner, each patient has a place of their own in the day."""
+        caseloads: dict[int, list[int]] = {}
+        for number in range(APPOINTED):
+            caseloads.setdefault(self.team(number)[0], []).append(number)
+        return caseloads
