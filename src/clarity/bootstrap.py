@@ -17,6 +17,7 @@ from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
 from clarity.application.appointments import AppointmentService
 from clarity.application.break_glass import BreakGlassService
+from clarity.application.chart_search import ChartSearchService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
@@ -61,6 +62,7 @@ from clarity.fhir.audit_events import FhirTrail
 from clarity.mail.addresses import open_postman
 from clarity.persistence.audit import SqlEventStore
 from clarity.persistence.engine import Database, EngineOptions, connect
+from clarity.persistence.full_text import SqliteFullText
 from clarity.persistence.standing import standing
 from clarity.persistence.types import use_system_seal
 from clarity.persistence.unit_of_work import Tools, TrailTools, UnitsOfWork
@@ -239,6 +241,13 @@ def assemble(
             now=now,
             today=partial(today, settings),
             new_id=uuid7,
+        ),
+        chart_search=ChartSearchService(
+            reading=units.reading,
+            full_text=SqliteFullText(),
+            cursors=cursors,
+            now=now,
+            zone=settings.practice_time_zone,
         ),
         medications=MedicationService(
             begin=units.begin,

@@ -18,6 +18,7 @@ from clarity.api.patients.shapes import EXAMPLE
 from clarity.application.access_report import AccessReportService
 from clarity.application.appointments import AppointmentService
 from clarity.application.break_glass import BreakGlassService
+from clarity.application.chart_search import ChartSearchService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
@@ -49,6 +50,7 @@ from clarity.domain.retention import Retention
 from clarity.domain.schedule import Calendar
 from clarity.domain.trail import ExportFormat
 from clarity.fhir.audit_events import FhirTrail
+from clarity.persistence.full_text import SqliteFullText
 from clarity.printing.accountings import PaperPress
 from clarity.printing.calendars import CalendarFeed
 from clarity.search.streaming import StreamingSearch
@@ -226,6 +228,9 @@ def services(
             practice="Harbor Psychiatry",
         ),
         notes=NoteService(begin=begin, reading=reading, cursors=cursors, now=now, today=lambda: TODAY, new_id=new_id),
+        chart_search=ChartSearchService(
+            reading=reading, full_text=SqliteFullText(), cursors=cursors, now=now, zone=UTC
+        ),
         medications=MedicationService(
             begin=begin, reading=reading, cursors=cursors, now=now, today=lambda: TODAY, zone=UTC
         ),

@@ -112,7 +112,7 @@ def test_whatever_needs_a_log_in_may_find_it_too_weak(document: dict[str, Any]) 
 
 
 # The lists to which something new is added.
-NEW = ("/disclosures", "/appointments", "/series", "/notes", "/prescriptions", "/interactions")
+NEW = ("/disclosures", "/appointments", "/series", "/notes", "/prescriptions", "/interactions", "/search")
 # What those do who see no record, and therefore no version of one.
 ON_THE_RECORD_AS_IT_STANDS = {"place_legal_hold", "release_legal_hold", "delete_patient"}
 

@@ -16,6 +16,7 @@ from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
 from clarity.application.appointments import AppointmentService
 from clarity.application.break_glass import BreakGlassService
+from clarity.application.chart_search import ChartSearchService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.disclosures import DisclosureService
@@ -99,6 +100,10 @@ async def _notes(request: Request) -> NoteService:
     return _running(request).notes
 
 
+async def _chart_search(request: Request) -> ChartSearchService:
+    return _running(request).chart_search
+
+
 async def _research(request: Request) -> ResearchService:
     return _running(request).research
 
@@ -156,6 +161,7 @@ Disclosures = Annotated[DisclosureService, Depends(_disclosures)]
 Medications = Annotated[MedicationService, Depends(_medications)]
 Interactions = Annotated[InteractionService, Depends(_interactions)]
 Notes = Annotated[NoteService, Depends(_notes)]
+ChartSearch = Annotated[ChartSearchService, Depends(_chart_search)]
 Research = Annotated[ResearchService, Depends(_research)]
 Appointments = Annotated[AppointmentService, Depends(_appointments)]
 Schedules = Annotated[ScheduleService, Depends(_schedules)]

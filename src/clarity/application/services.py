@@ -7,6 +7,7 @@ from clarity.application.access_report import AccessReportService
 from clarity.application.accounts import AccountService
 from clarity.application.appointments import AppointmentService
 from clarity.application.break_glass import BreakGlassService
+from clarity.application.chart_search import ChartSearchService
 from clarity.application.consents import ConsentService
 from clarity.application.credentials import CredentialService
 from clarity.application.demo import DemoService
@@ -52,6 +53,7 @@ class Services:
     medications: MedicationService
     interactions: InteractionService
     notes: NoteService
+    chart_search: ChartSearchService
     research: ResearchService
     appointments: AppointmentService
     schedule: ScheduleService
