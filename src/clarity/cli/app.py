@@ -12,8 +12,11 @@ from clarity import __version__
 from clarity.cli import (
     access_report,
     accounts,
+    amendments,
+    appointments,
     audit,
     break_glass,
+    chart_search,
     consents,
     credentials,
     demo,
@@ -21,10 +24,13 @@ from clarity.cli import (
     doctor,
     duplicates,
     imports,
+    interactions,
     keys,
     life,
     me,
+    medications,
     migrate,
+    notes,
     outbox,
     patients,
     policy,
@@ -69,9 +75,15 @@ app.command()(migrate.migrate)
 app.command()(demo.demo)
 app.command(name="import", epilog=imports.EXAMPLES)(imports.import_)
 patients.app.add_typer(life.app)
+patients.app.command(name="search-chart", epilog=chart_search.EXAMPLES)(chart_search.search_chart)
 app.add_typer(patients.app, name="patient")
+app.add_typer(appointments.app, name="appointment")
+app.add_typer(notes.app, name="note")
+app.add_typer(amendments.app, name="amendment")
 app.add_typer(consents.app, name="consent")
 app.add_typer(disclosures.app, name="disclosure")
+app.add_typer(medications.app, name="medication")
+app.add_typer(interactions.app, name="interaction")
 app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(duplicates.app, name="duplicate")
 app.add_typer(research.app, name="research")

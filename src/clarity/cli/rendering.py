@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
+from decimal import Decimal
 from itertools import zip_longest
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -238,8 +239,8 @@ def _sheet() -> Table:
 
 def _plain(value: object) -> object:
     """Return what JSON can hold. A date of which only the year is known stays the year."""
-    if isinstance(value, PartialDate | UUID):
-        return str(value)
+    if isinstance(value, PartialDate | UUID | Decimal):
+        return f"{value:f}" if isinstance(value, Decimal) else str(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Role):
