@@ -1614,7 +1614,7 @@ REMOVALS = (
     Removal(
         "A body that turns out too large is not read on",
         "api/middleware.py",
-        "if read > self._max_bytes:",
+        "if read > max_bytes:",
         "if False:",
         "api/test_refusals.py::test_a_body_that_is_too_large_is_not_read",
     ),
