@@ -12,11 +12,12 @@ from clarity.domain.ids import AppointmentId, PractitionerId
 from clarity.domain.patients import Patient, PatientStatus
 from clarity.domain.schedule import Fold, instant_at
 
-APPOINTED: Final = 400
+APPOINTED: Final = 200
 """How many patients have appointments: those with lower numbers."""
 
 # More than anybody treats of them.
-_CASELOAD = 100
+_CASELOAD = 50
+_VISITS = 4
 _DAYS_EITHER_WAY = 14
 _SLOT = timedelta(minutes=30)
 _MORNING, _AFTERNOON = time(8, 30), time(13)
@@ -43,7 +44,7 @@ class Agenda:
     ) -> Iterator[Appointment]:
         """Yield the appointments of patient `number`, who has the place `rank` among those of a practitioner."""
         random = Random(f"{self._seed}/agenda/{number}")
-        for visit in range(3):
+        for visit in range(_VISITS):
             # No two of a practitioner have one place, so that none overlap; a patient's own are weeks apart.
             slot, day = divmod(visit * _CASELOAD + rank, len(self._days))
             start = self._start(self._days[day], slot)
