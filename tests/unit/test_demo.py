@@ -15,6 +15,7 @@ from clarity.domain.audit import Outcome
 from clarity.domain.errors import WrongCredentials
 from clarity.domain.identifiers import IdentifierKind, npi_is_valid
 from clarity.domain.ids import PatientId, PractitionerId, RequestId
+from clarity.domain.notes import NoteKind, NoteStatus
 from clarity.domain.patients import Patient, PatientStatus
 from clarity.domain.people import TelecomSystem
 from clarity.domain.practitioners import Practitioner
@@ -117,6 +118,18 @@ def test_notes_end_with_the_treatment(patients: list[Patient]) -> None:
         assert dates == sorted(dates, reverse=True)
         died = patient.death.day.first if patient.death and patient.death.day else TODAY
         assert dates[0] <= min(TODAY, patient.discharged or TODAY, died)
+
+
+def test_each_entry_of_the_notes_is_a_signed_note(made_up: SyntheticPractice, patients: list[Patient]) -> None:
+    for number, patient in enumerate(patients[:25]):
+        notes = made_up.notes(number, patient, new_id)
+        days = [str(note.about.date()) for note in notes if note.about is not None]
+        assert days == re.findall(r"^\d{4}-\d{2}-\d{2}", patient.notes, re.MULTILINE)[::-1]
+        assert [note.kind for note in notes] == [NoteKind.INTAKE, *[NoteKind.PROGRESS] * (len(notes) - 1)]
+        for note in notes:
+            assert note.status is NoteStatus.SIGNED
+            assert note.written_by
+            assert note.body.startswith("- ")
 
 
 def test_nothing_can_belong_to_somebody(patients: list[Patient], staff: list[Practitioner]) -> None:

@@ -16,6 +16,7 @@ from clarity.domain.accounts import Account
 from clarity.domain.appointments import Appointment
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.notes import Note
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Resource
@@ -51,6 +52,10 @@ class PracticeGenerator(Protocol):
         self, number: int, patient: Patient, practitioner: PractitionerId, now: datetime, new_id: NewId
     ) -> Sequence[Appointment]:
         """Return the appointments of patient `number` with who treats them first, around the day that is `now`."""
+        ...
+
+    def notes(self, number: int, patient: Patient, new_id: NewId) -> Sequence[Note]:
+        """Return the notes on patient `number`, the oldest first."""
         ...
 
 
@@ -168,6 +173,9 @@ class DemoService:
                 await work.patients.add(replace(made_up, sources=(_patient(number),)))
                 planned = generator.appointments(number, made_up, team[0], self.now(), self.new_id)
                 await self._appoint(work, actor, planned)
+                charting = Charting(work, work.notes, actor, self.now())
+                for note in generator.notes(number, made_up, self.new_id):
+                    await work.notes.add(await charting.admit_new(note), note)
 
     async def _appoint(self, work: Work, actor: Actor, appointments: Sequence[Appointment]) -> None:
         """Add appointments as they are, past ones too, which nobody could book any more."""

@@ -4,10 +4,16 @@ Scales and doses stand in the ranges of their manuals and labels, so that what i
 text. They are examples of writing and not of treatment.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from random import Random
+
+from clarity.application.ports import NewId
+from clarity.domain.ids import NoteId
+from clarity.domain.notes import Note, NoteKind
+from clarity.domain.patients import Patient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +267,10 @@ _RISKS = (
     "No suicidal thoughts.",
     "Passive thoughts of death, no plan, no intent; safety plan renewed.",
 )
+_ENTRY = re.compile(r"^(\d{4}-\d{2}-\d{2})  (.+)$", re.MULTILINE)
+_SENTENCES = re.compile(r"(?<=[.)]) (?=[A-Z])")
+_AT = time(11)
+_WRITTEN_WITHIN = timedelta(hours=1)
 _PRACTICAL = (
     "Call the mobile; no messages on the home line.",
     "Prefers the first appointment of the day.",
@@ -279,6 +289,24 @@ def working_notes(random: Random, age: int, last_visit: date, *, interpreter: st
     if interpreter:
         practical.append(f"{interpreter} interpreter at every visit.")
     return "\n\n".join([*reversed(entries), *practical])
+
+
+def visit_notes(patient: Patient, written_by: str, zone: tzinfo, new_id: NewId) -> Iterator[Note]:
+    """Yield a signed note for each entry of the notes in a made-up record, the oldest first."""
+    entries = reversed(_ENTRY.findall(patient.notes))
+    for visit, (day, told) in enumerate(entries):
+        about = datetime.combine(date.fromisoformat(day), _AT, zone)
+        yield Note(
+            id=NoteId(new_id()),
+            patient=patient.id,
+            kind=NoteKind.PROGRESS if visit else NoteKind.INTAKE,
+            title=f"Visit {visit + 1}" if visit else "Intake",
+            body="".join(f"- {sentence}\n" for sentence in _SENTENCES.split(told)),
+            about=about,
+            encounter="Office visit",
+            written_by=written_by,
+            signed_at=(about + _WRITTEN_WITHIN).astimezone(UTC),
+        )
 
 
 def _course(random: Random, condition: Condition, last_visit: date) -> list[str]:

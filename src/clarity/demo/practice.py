@@ -8,10 +8,12 @@ from random import Random
 from clarity.application.ports import NewId
 from clarity.demo.agendas import APPOINTED, Agenda
 from clarity.demo.lives import AGES, patient_of
+from clarity.demo.notes import visit_notes
 from clarity.demo.people import STATE, Registry, email, npi, phone, pick_origin
 from clarity.domain.appointments import Appointment
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.names import HumanName, NameUse
+from clarity.domain.notes import Note
 from clarity.domain.patients import Patient
 from clarity.domain.people import Address, AddressUse, Gender, TelecomUse
 from clarity.domain.practitioners import Practitioner
@@ -36,6 +38,7 @@ class SyntheticPractice:
         self._seed = seed
         self._today = today
         self._registry = Registry()
+        self._zone = zone
         self._agenda = Agenda(seed, today, zone)
 
     @property
@@ -92,6 +95,14 @@ class SyntheticPractice:
         first, *_ = self.team(number)
         rank = self._caseloads[first].index(number)
         return tuple(self._agenda.of(number, rank, patient, practitioner, now, new_id))
+
+    def notes(self, number: int, patient: Patient, new_id: NewId) -> tuple[Note, ...]:
+        """Return the notes on patient `number` by who treats them first, the oldest first."""
+        if number >= APPOINTED:
+            return ()
+        first, *_ = self.team(number)
+        writer = self.practitioner(first, PractitionerId(new_id()))
+        return tuple(visit_notes(patient, str(writer.name), self._zone, new_id))
 
     @cached_property
     def _caseloads(self) -> dict[int, list[int]]:
