@@ -22,7 +22,7 @@ from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.notes import NoteRow
 from clarity.security.cursors import Cursors
 from clarity.security.keyring import Keyring
-from tests.builders import NOW, a_consent, a_patient, a_practitioner, an_actor, new_id
+from tests.builders import NOW, TODAY, a_consent, a_patient, a_practitioner, an_actor, new_id
 from tests.canaries import plant
 from tests.practice import Practice, sql_practice
 from tests.servers import tampering
@@ -91,7 +91,13 @@ async def test_a_row_that_was_altered_is_shown_to_nobody_left_out_of_lists_and_t
     anna, carl = await a_carer(practice), await a_carer(practice)
     ada, bob = await a_chart(practice, anna, carl), await a_chart(practice, anna, carl)
     whole = await written(practice, anna, ada)
-    changes: dict[str, object] = {"status": "draft", "key_generation": 9, "version": 2, "sealed": bytes(120)}
+    changes: dict[str, object] = {
+        "status": "draft",
+        "key_generation": 9,
+        "version": 2,
+        "sealed": bytes(120),
+        "amendment_due_on": TODAY,
+    }
     for column, value in changes.items():
         await altered(database, note := await written(practice, anna, ada), **{column: value})
         assert await outcome_of(practice, anna, note) == BROKEN, column
