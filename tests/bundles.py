@@ -10,7 +10,7 @@ from clarity.fhir.bundles import read_bundle
 from clarity.fhir.circle import Reading
 from clarity.fhir.inputs import FhirInputs
 from clarity.fhir.strict import allow_all
-from tests.builders import new_id
+from tests.builders import TODAY, new_id
 
 Json = dict[str, Any]
 
@@ -179,7 +179,7 @@ def a_visit(patient: Json | None = None, practitioner: Json | None = None) -> Js
 
 def a_reading(system: str = "import") -> Reading:
     """Return how resources are read when nothing special is asked for."""
-    return Reading(system, new_id, allow_all)
+    return Reading(system, new_id, allow_all, TODAY)
 
 
 def unit_of(bundle: Json | bytes, label: InputLabel = LABEL, system: str = "import") -> Incoming | BadInput:
@@ -210,4 +210,4 @@ def write_lines(path: Path, *resources: Json) -> Path:
 
 def inputs_of(*paths: Path, system: str = "import", strict: bool = False) -> FhirInputs:
     """Return the inputs that an import of these paths reads."""
-    return FhirInputs(paths, system=system, new_id=new_id, strict=strict)
+    return FhirInputs(paths, system=system, new_id=new_id, today=TODAY, strict=strict)

@@ -27,7 +27,8 @@ def real_files(folder: str) -> Path:
 def resources_in(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the FHIR resources in the files of a folder of test data, read without any of our code."""
     for path in sorted(folder.iterdir()):
-        text = gzip.decompress(path.read_bytes()).decode()
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
         if ".ndjson" in path.name:
             yield from map(json.loads, text.splitlines())
         else:

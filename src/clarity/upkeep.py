@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid_utils.compat import uuid7
 
 from clarity.application.imports import Inputs
-from clarity.bootstrap import engine_options, open_keyring
+from clarity.bootstrap import engine_options, now, open_keyring
 from clarity.config import DatabaseAddress, Environment, Settings, load_settings
 from clarity.domain.errors import CannotOpen, ClarityError, Misconfigured
 from clarity.fhir.inputs import FhirInputs
@@ -151,7 +151,7 @@ async def require_matching_keys(settings: Settings) -> None:
 
 def fhir_inputs(paths: Iterable[Path], *, source: str, strict: bool) -> Inputs:
     """Return what an import reads from files of FHIR R4."""
-    return FhirInputs(paths, system=source, new_id=uuid7, strict=strict)
+    return FhirInputs(paths, system=source, new_id=uuid7, today=now().date(), strict=strict)
 
 
 def _file_of(address: DatabaseAddress) -> Path | None:

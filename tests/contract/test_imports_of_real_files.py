@@ -1,16 +1,23 @@
 """The published test data, imported into every kind of storage and compared with a plain scan of the files."""
 
+import gzip
+from base64 import b64decode
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from clarity.application.admission import admit_each
 from clarity.application.imports import ImportReport, ImportService, Tally
-from clarity.domain.access import Action
+from clarity.application.ports import Chart, ChartRepository
+from clarity.domain.access import Action, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.identifiers import npi_is_valid
+from clarity.domain.medications import PrescriptionFilter
+from clarity.domain.notes import NoteFilter
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Resource
@@ -19,7 +26,19 @@ from tests.bundles import NPI_SYSTEM, Json, inputs_of
 from tests.data import real_files, resources_in
 from tests.practice import Practice
 
+MOST = 2_000
 FOLDERS = ["synthea-r4", "bulk-r4-10-patients"]
+SOME = 16
+CHARTED = {"MedicationRequest": Resource.PRESCRIPTION, "DocumentReference": Resource.NOTE}
+
+
+class Told(NamedTuple):
+    """What a record in a chart tells: its kind, the resource it came from, when it is from, and its text."""
+
+    kind: Resource
+    source: str
+    at: datetime
+    text: str
 
 
 @dataclass
@@ -29,6 +48,7 @@ class Scan:
     resources: dict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
     types: Counter[str] = field(default_factory=Counter)
     teams: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    charts: dict[str, list[Told]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def npis(self) -> dict[str, str]:
@@ -50,7 +70,44 @@ def scan(folder: Path) -> Scan:
             practitioner = participant["individual"]["reference"].rpartition(":")[2]
             npi = npis.get(practitioner) or practitioner.rpartition("|")[2]
             found.teams[encounter["subject"]["reference"].replace("/", ":").rpartition(":")[2]].add(npi)
+    for resource in (*found.resources["MedicationRequest"].values(), *found.resources["DocumentReference"].values()):
+        patient = resource["subject"]["reference"].replace("/", ":").rpartition(":")[2]
+        found.charts[patient].append(told(resource))
     return found
+
+
+def told(resource: Json) -> Told:
+    kind = CHARTED[resource["resourceType"]]
+    if kind is Resource.NOTE:
+        at = resource["context"]["period"]["start"]
+        text = b64decode(resource["content"][0]["attachment"]["data"]).decode()
+    else:
+        at, text = resource["authoredOn"], resource["medicationCodeableConcept"]["text"]
+    source = f"import|{resource['resourceType']}/{resource['id']}"
+    return Told(kind, source, datetime.fromisoformat(at), text)
+
+
+async def in_chart(practice: Practice, patient: Patient) -> list[tuple[Resource, str, str]]:
+    """Return the records in a chart, in the order in which they were recorded: kind, source and text of each."""
+    actor = the_operator()
+    async with practice.reading(snapshot=True) as work:
+        chart = Chart(whose=await work.patients.get(patient.id), patients=(patient.id,))
+
+        async def opened(records: ChartRepository[Any, Any], conditions: object) -> list[Any]:
+            kind = records.resource
+            attempt = work.note(
+                Attempt(actor=actor, action=Action.LIST, at=NOW, patient=patient.id, resource=kind),
+            )
+            scope = scope_of(actor, Action.LIST, kind, at=NOW)
+            page = await records.find_page(scope, chart, conditions, after=None, at_most=MOST)
+            return [records.open(one) for one in admit_each(attempt, page.records)][::-1]
+
+        notes = await opened(work.notes, NoteFilter())
+        prescriptions = await opened(work.prescriptions, PrescriptionFilter())
+    return [
+        *((Resource.NOTE, one.sources[0], one.body) for one in notes),
+        *((Resource.PRESCRIPTION, one.sources[0], one.name) for one in prescriptions),
+    ]
 
 
 async def run(imports: ImportService, folder: Path) -> ImportReport:
@@ -69,9 +126,26 @@ async def staff(practice: Practice) -> list[Practitioner]:
         return await work.practitioners.find_page(after=None, at_most=10_000)
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-async def test_everything_in_the_files_is_in_the_practice(practice: Practice, folder: str) -> None:
-    path = real_files(folder)
+@pytest.fixture(params=[*FOLDERS, *(pytest.param(f"all of {one}", marks=pytest.mark.soak) for one in FOLDERS)])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a folder of files: some of the bundles, or an export with some of its records in charts."""
+    name: str = request.param
+    if name.startswith("all of "):
+        return real_files(name.removeprefix("all of "))
+    folder = real_files(name)
+    some = tmp_path / "files"
+    some.mkdir()
+    for file in sorted(folder.iterdir())[:SOME]:
+        (some / file.name).symlink_to(file)
+    for kind in CHARTED:
+        if (lines := some / f"{kind}.000.ndjson.gz").exists():
+            kept = gzip.decompress(lines.read_bytes()).splitlines(keepends=True)[::7]
+            lines.unlink()
+            (some / f"{kind}.000.ndjson").write_bytes(b"".join(kept))
+    return some
+
+
+async def test_everything_in_the_files_is_in_the_practice(practice: Practice, path: Path) -> None:
     said = scan(path)
     report = await run(ImportService(practice.begin, lambda: NOW), path)
 
@@ -80,8 +154,11 @@ async def test_everything_in_the_files_is_in_the_practice(practice: Practice, fo
     assert report.practitioners.added == len(said.resources["Practitioner"])
     assert report.practitioners.added + report.practitioners.unchanged == said.types["Practitioner"]
     assert report.unplaced == {
-        name: number for name, number in said.types.items() if name not in {"Patient", "Practitioner"}
+        name: number for name, number in said.types.items() if name not in {"Patient", "Practitioner", *CHARTED}
     }
+    assert report.left_out == Counter()
+    for name, kind in CHARTED.items():
+        assert report.records[kind] == Tally(added=said.types[name])
     assert len(report.invalid_npis) == sum(not npi_is_valid(npi) for npi in said.npis.values())
 
     doctors = {one.id: one for one in await staff(practice)}
@@ -104,11 +181,16 @@ async def test_everything_in_the_files_is_in_the_practice(practice: Practice, fo
         ]
         assert [one.value for one in patient.identifiers] == [one["value"] for one in source["identifier"]]
         assert str(patient.born) == source["birthDate"]
+        found = await in_chart(practice, patient)
+        assert sorted(found) == sorted((one.kind, one.source, one.text) for one in said.charts[name])
+        assert len(found) == len(said.charts[name])
+        moments = {one.source: one.at for one in said.charts[name]}
+        for kind in CHARTED.values():
+            times = [moments[source] for what, source, _ in found if what is kind]
+            assert times == sorted(times)
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-async def test_importing_the_files_again_changes_nothing(practice: Practice, folder: str) -> None:
-    path = real_files(folder)
+async def test_importing_the_files_again_changes_nothing(practice: Practice, path: Path) -> None:
     imports = ImportService(practice.begin, lambda: NOW)
     first = await run(imports, path)
     second = await run(imports, path)
@@ -116,3 +198,4 @@ async def test_importing_the_files_again_changes_nothing(practice: Practice, fol
     assert second.patients == Tally(unchanged=first.patients.added)
     assert second.invalid_npis == first.invalid_npis
     assert second.unplaced == first.unplaced
+    assert second.records == {kind: Tally(unchanged=tally.added) for kind, tally in first.records.items()}

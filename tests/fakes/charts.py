@@ -131,6 +131,16 @@ class MemoryChartRepository(Generic[Entity, Conditions]):
         shown = self._shown(admitted, entity.label)
         return _with(self._write(entity, version=entity.version + 1), notice=shown.notice)
 
+    async def get_some(self, whose: Sealed, records: Sequence[UUID]) -> Sequence[Sealed]:
+        return [self._sealed(self._all[one], whose) for one in records if one in self._all]
+
+    async def add_some(self, admitted: Sequence[Admitted], entities: Sequence[Entity]) -> None:
+        for one, entity in zip(admitted, entities, strict=True):
+            await self.add(one, entity)
+
+    async def follow(self, entity: Entity) -> Entity:
+        return await MemoryChartRepository.save(self, entity)
+
     async def history(
         self, admitted: Admitted, *, before: int | None = None, at_most: int = 50
     ) -> Sequence[RecordRevision[Entity]]:

@@ -7,7 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from clarity.application.admission import Admitted, Shown, anybody
-from clarity.application.ports import Answered, Clock, CountedPage, FoundHolds, Held, PatientFilter, Revision
+from clarity.application.ports import (
+    Answered,
+    Clock,
+    CountedPage,
+    FoundHolds,
+    Held,
+    PatientFilter,
+    Revision,
+    SourcedRecord,
+)
 from clarity.domain.access import Action, Consent, ConsentRegister, Scope, decide
 from clarity.domain.audit import Attempt
 from clarity.domain.break_glass import BreakGlass
@@ -65,6 +74,7 @@ class MemoryTables:
     access_reports: dict[date, datetime] = field(default_factory=dict)
     charts: dict[Resource, dict[UUID, tuple[Any, ...]]] = field(default_factory=dict)
     closures: dict[ClosureId, Closure] = field(default_factory=dict)
+    sources: dict[str, SourcedRecord] = field(default_factory=dict)
     clock: Clock = lambda: NOW
     broken: frozenset[PatientId] = frozenset()
 
@@ -82,6 +92,7 @@ class MemoryTables:
             access_reports=dict(self.access_reports),
             charts={resource: dict(records) for resource, records in self.charts.items()},
             closures=dict(self.closures),
+            sources=dict(self.sources),
             clock=self.clock,
             broken=self.broken,
         )

@@ -36,6 +36,7 @@ from tests.fakes.patients import (
     MemoryPractitionerRepository,
     MemoryTables,
 )
+from tests.fakes.sources import MemoryChartSources
 from tests.fakes.trail import MemoryTrailReader
 
 
@@ -104,6 +105,10 @@ class MemoryWork:
     @cached_property
     def interactions(self) -> ChartLog[Interaction, InteractionFilter]:
         return MemoryChartRepository(self._tables, self._ledger, Resource.INTERACTION, meets=_interaction_meets)
+
+    @cached_property
+    def sources(self) -> MemoryChartSources:
+        return MemoryChartSources(self._tables)
 
     @cached_property
     def break_glass(self) -> MemoryBreakGlassRepository:

@@ -51,7 +51,7 @@ from clarity.security.one_time_codes import OneTimeCodes
 from clarity.security.tokens import AccessTokens
 from clarity.security.vault import DataKey
 from tests.api.clinic import WHOLE
-from tests.builders import NOW, a_keyring, new_id
+from tests.builders import NOW, TODAY, a_keyring, new_id
 from tests.bundles import LABEL
 from tests.data import real_files, resources_in
 from tests.fuzz.answers import texts_in
@@ -80,7 +80,7 @@ def require(holds: object, what: str) -> None:
 
 def fhir_document(data: bytes) -> None:
     """Read a bundle, or one resource."""
-    unit = read_bundle(data, LABEL, Reading("elsewhere", new_id, allow_all))
+    unit = read_bundle(data, LABEL, Reading("elsewhere", new_id, allow_all, TODAY))
     if isinstance(unit, BadInput):
         _require_no_repetition(data, str(unit))
 
@@ -91,7 +91,7 @@ def fhir_files(data: bytes) -> None:
         ending = (".json", ".ndjson", ".json.gz", ".ndjson.gz")[data[0] % 4 if data else 0]
         for number, part in enumerate(data[1:].split(_BETWEEN_FILES)[:3]):
             Path(name, f"{number}{ending}").write_bytes(part)
-        inputs = FhirInputs([Path(name)], system="elsewhere", new_id=new_id)
+        inputs = FhirInputs([Path(name)], system="elsewhere", new_id=new_id, today=TODAY)
         for unit in inputs.units():
             if isinstance(unit, BadInput):
                 for part in data[1:].split(_BETWEEN_FILES):

@@ -46,7 +46,7 @@ def import_(
         ),
     ] = False,
 ) -> None:
-    """Import patients, practitioners and care teams from FHIR files.
+    """Import patients, practitioners, care teams, appointments, prescriptions and notes from FHIR files.
 
     Each bundle comes in whole or not at all, and a bad one harms no other. Importing again what is here already changes
     nothing, so an import that was interrupted is completed by running it again. Bad inputs are named by their
@@ -75,7 +75,11 @@ def import_(
 
 def _print(report: ImportReport, *, show_paths: bool) -> None:
     printer = results()
-    printer.print(_table({"Patients": report.patients, "Practitioners": report.practitioners}))
+    charts = {f"{kind.title.capitalize()}s": tally for kind, tally in report.records.items()}
+    printer.print(_table({"Patients": report.patients, "Practitioners": report.practitioners, **charts}))
+    if report.left_out:
+        reasons = ", ".join(f"{one} {count:,}" for one, count in sorted(report.left_out.items()))
+        printer.print(f"Not imported, for the reasons given: {reasons}.")
     if report.unplaced:
         kinds = ", ".join(f"{name} {count:,}" for name, count in sorted(report.unplaced.items()))
         printer.print(f"Without a place here yet, and not imported: {kinds}.")

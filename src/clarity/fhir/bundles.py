@@ -10,14 +10,16 @@ from clarity.application.imports import (
     Incoming,
     IncomingPatient,
     IncomingPractitioner,
+    IncomingRecord,
     IncomingTies,
     InputLabel,
+    LeftOut,
     Place,
 )
 from clarity.domain.errors import Invalid
 from clarity.domain.values import within
 from clarity.fhir import resources
-from clarity.fhir.circle import PLACED, Circle, Met, Reading, bad_input
+from clarity.fhir.circle import CHARTED, PLACED, Circle, Met, Reading, bad_input
 from clarity.fhir.decoding import check_json, decode
 from clarity.fhir.resources import BundleType
 
@@ -55,7 +57,12 @@ class _Bundle:
         bad = self._meet_all(entries) or next(self._circle.ties.settle(), None)
         outcome = bad if bad is not None else self._map()
         if isinstance(outcome, BadInput):
-            return replace(outcome, patients=self._types["Patient"], practitioners=self._types["Practitioner"])
+            return replace(
+                outcome,
+                patients=self._types["Patient"],
+                practitioners=self._types["Practitioner"],
+                records={kind: self._types[name] for name, kind in CHARTED.items() if self._types[name]},
+            )
         return outcome
 
     def _meet_all(self, entries: tuple[resources.Entry, ...]) -> BadInput | None:
@@ -74,8 +81,9 @@ class _Bundle:
         return first
 
     def _map(self) -> Incoming | BadInput:
-        mapped = [self._circle.read(one) for one in self._met]
-        everything = [*mapped, *self._circle.ties.rest()]
+        people = [self._circle.read(one) for one in self._met if one.known.type not in CHARTED]
+        charts = [self._circle.record(one) for one in self._met if one.known.type in CHARTED]
+        everything = [*people, *charts, *self._circle.ties.rest()]
         for one in everything:
             if isinstance(one, BadInput):
                 return one
@@ -85,7 +93,9 @@ class _Bundle:
             patients=tuple(one for one in everything if isinstance(one, IncomingPatient)),
             ties=tuple(one for one in everything if isinstance(one, IncomingTies)),
             specialties=tuple(self._circle.specialties.settle()),
+            records=tuple(one for one in everything if isinstance(one, IncomingRecord)),
             unplaced={name: count for name, count in sorted(self._types.items()) if name not in PLACED},
+            left_out=Counter(one for one in everything if isinstance(one, LeftOut)),
         )
 
 

@@ -1,22 +1,37 @@
 """Files of one resource a line (NDJSON), as bulk exports write them: those of a folder belong together.
 
-They are read twice, line by line: first everybody is met and practitioners are handed on, then the patients
-follow, each a unit of its own, now that it is known who cares for them. Only ids and ties are kept in between.
+They are read line by line, and more than once: first everybody is met and practitioners are handed on, then the
+patients follow, each a unit of its own, now that it is known who cares for them. Only ids and ties are kept in between.
+
+Then come the charts, each a unit of its own too: what it holds may stand anywhere in the files, and goes in by order of
+time. So they are read once more for as many charts as fit into memory, and again for the next ones.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clarity.application.imports import BadInput, Incoming, IncomingPatient, IncomingPractitioner, InputLabel, Place
+from clarity.application.imports import (
+    BadInput,
+    Incoming,
+    IncomingPatient,
+    IncomingPractitioner,
+    IncomingRecord,
+    InputLabel,
+    LeftOut,
+    Place,
+)
 from clarity.domain.errors import Invalid
-from clarity.fhir.circle import Circle, Met, Reading, bad_input
+from clarity.fhir.circle import CHARTED, Circle, Met, Reading, bad_input
 from clarity.fhir.decoding import check_json
-from clarity.fhir.files import LINE_LIMIT, read_lines
+from clarity.fhir.files import DOCUMENT_LIMIT, LINE_LIMIT, read_lines
 
 MAX_BAD_LINES = 1_000
 """How many bad lines a file may have before it is taken for something else, and not read any further."""
+
+CHARTS_LIMIT = 64 * 1024 * 1024
+"""How many bytes of lines are held at a time of the charts that are put together; of one chart, it may be all."""
 
 
 @dataclass(slots=True)
@@ -28,6 +43,7 @@ class _File:
     unplaced: Counter[str] = field(default_factory=Counter)
     bad: set[int] = field(default_factory=set)
     patients: int = 0
+    charted: int = 0
     last: int = 0
 
     def require_mostly_good(self) -> None:
@@ -36,16 +52,25 @@ class _File:
             raise Invalid("", f"has more than {MAX_BAD_LINES} bad lines; the rest was not read")
 
 
+@dataclass(slots=True)
+class _Chart:
+    """What the first reading found of one chart: how many bytes, and where it begins."""
+
+    place: Place
+    size: int = 0
+
+
 class Folder:
     """The files of one folder while they are read. `found` counts their units, as far as they are known by now."""
 
     def __init__(self, files: Sequence[tuple[InputLabel, Path]], reading: Reading) -> None:
         self._files = [_File(label, path) for label, path in files]
         self._circle = Circle(reading, is_large=True)
+        self._charts: dict[str, _Chart] = {}
         self.found = len(files)
 
     def units(self) -> Iterator[Incoming | BadInput]:
-        """Read the files: practitioners, their specialties, patients, and what is said of patients who are not here."""
+        """Read the files: practitioners, their specialties, patients, ties of patients who are not here, charts."""
         for file in self._files:
             yield from self._meet_all(file)
         for specialty in self._circle.specialties.settle():
@@ -60,6 +85,8 @@ class Folder:
         for ties in self._circle.ties.rest():
             self.found += 1
             yield ties if isinstance(ties, BadInput) else Incoming(place=ties.place, ties=(ties,))
+        for some in self._groups():
+            yield from self._units_of(some)
 
     def _meet_all(self, file: _File) -> Iterator[Incoming | BadInput]:
         try:
@@ -88,6 +115,10 @@ class Folder:
         if met.known.type == "Patient":
             file.patients += 1
             self.found += 1
+        elif met.known.type in CHARTED:
+            file.charted += 1
+            subject = self._circle.subject_of(met.known.type, bytes(met.resource))
+            self._charts.setdefault(subject, _Chart(place)).size += len(met.resource)
         else:
             file.unplaced[met.known.type] += 1
         return None
@@ -104,6 +135,12 @@ class Folder:
 
     def _patients_of(self, file: _File) -> Iterator[Incoming | BadInput]:
         """Read the patients of a file whose lines were all met before."""
+        for met in self._again(file):
+            if met.known.type == "Patient":
+                yield self._unit(met)
+
+    def _again(self, file: _File) -> Iterator[Met]:
+        """Read the lines of a file once more that were good when they were met."""
         try:
             for number, line in read_lines(file.path):
                 if number > file.last:
@@ -111,9 +148,64 @@ class Folder:
                 if line is not None and number not in file.bad:
                     met = self._circle.met_before(line, Place(file.label, number))
                     if met is not None:
-                        yield self._unit(met)
+                        yield met
         except Invalid:
             return  # where the file breaks off; the first reading said so
+
+    def _groups(self) -> Iterator[dict[str, _Chart]]:
+        """Yield the charts, by the sources of their patients, as many at a time as are put together."""
+        charts: dict[str, _Chart] = {}
+        while self._charts:
+            subject, chart = self._charts.popitem()
+            charts.setdefault(self._circle.chart_of(subject), _Chart(chart.place)).size += chart.size
+        self.found += len(charts)
+        some: dict[str, _Chart] = {}
+        held = 0
+        for source, chart in charts.items():
+            if some and held + chart.size > CHARTS_LIMIT:
+                yield some
+                some, held = {}, 0
+            some[source] = chart
+            held += chart.size
+        if some:
+            yield some
+
+    def _units_of(self, charts: dict[str, _Chart]) -> Iterator[Incoming | BadInput]:
+        """Read the files for some charts, and put these together."""
+        too_large = {source for source, chart in charts.items() if chart.size > DOCUMENT_LIMIT}
+        found: defaultdict[str, list[Met]] = defaultdict(list)
+        for file in self._files:
+            if file.charted:
+                for met in self._again(file):
+                    if met.known.type in CHARTED:
+                        subject = self._circle.subject_of(met.known.type, bytes(met.resource))
+                        source = self._circle.chart_of(subject)
+                        if source in charts and source not in too_large:
+                            found[source].append(met)
+        for source, chart in charts.items():
+            if source in too_large:
+                yield BadInput(chart.place, f"begins a chart of more than {DOCUMENT_LIMIT // 1024**2} MiB")
+            else:
+                yield from self._chart(found.pop(source, []), chart.place)
+
+    def _chart(self, lines: list[Met], place: Place) -> Iterator[Incoming | BadInput]:
+        """Yield the records of one chart together, and before them what is wrong with any of the lines."""
+        records: list[IncomingRecord] = []
+        left_out: Counter[LeftOut] = Counter()
+        known = set()
+        for met in lines:
+            read = self._circle.record(met)
+            if met.known in known:
+                read = bad_input(met.place, Invalid("id", "was given before in this input").within(met.known.type))
+            known.add(met.known)
+            if isinstance(read, BadInput):
+                self.found += 1
+                yield replace(read, records={CHARTED[met.known.type]: 1})
+            elif isinstance(read, LeftOut):
+                left_out[read] += 1
+            else:
+                records.append(read)
+        yield Incoming(place=place, records=tuple(records), left_out=left_out)
 
     def _unit(self, met: Met) -> Incoming | BadInput:
         read = self._circle.read(met)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -20,16 +21,17 @@ from clarity.fhir.strict import allow_all, strict_check
 class FhirInputs:
     """`Inputs` from files of FHIR R4: bundles and single resources (JSON), and bulk exports (NDJSON), plain or gzip.
 
-    `system` names where they come from: an id of a source means the same resource only within one. With
-    `strict`, every resource is validated as a whole. Raises `Misconfigured` if that is not possible.
+    `system` names where they come from: an id of a source means the same resource only within one. They are read on
+    the day `today`: what they say is over was over by then. With `strict`, every resource is validated as a whole.
+    Raises `Misconfigured` if that is not possible.
     """
 
-    def __init__(self, paths: Iterable[Path], *, system: str, new_id: NewId, strict: bool = False) -> None:
+    def __init__(self, paths: Iterable[Path], *, system: str, new_id: NewId, today: date, strict: bool = False) -> None:
         require_text("source", system, at_most=100)
         if "|" in system:
             raise Invalid("source", "must not contain a vertical bar")
         self._files = list_files(paths)
-        self._reading = Reading(system, new_id, strict_check() if strict else allow_all)
+        self._reading = Reading(system, new_id, strict_check() if strict else allow_all, today)
         self._documents = len(self._files)
         self._folders: list[Folder] = []
 

@@ -3,6 +3,7 @@
 Codes with a required binding are enumerations. Strings that may be absent are empty; what has no empty form is `None`.
 """
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
@@ -215,6 +216,242 @@ class CareTeam(Element):
     status: CareTeamStatus | None = None
     subject: Reference | None = None
     participant: tuple[CareTeamParticipant, ...] = ()
+
+
+class NamedReference(Reference):
+    """A reference with the name of what it leads to."""
+
+    display: str = ""
+
+
+class Meta(Element):
+    """What a server knows of a resource."""
+
+    last_updated: str = ""
+    security: tuple[Coding, ...] = ()
+
+
+class AppointmentStatus(StrEnum):
+    """How far an appointment has come (FHIR R4, appointmentstatus)."""
+
+    PROPOSED = "proposed"
+    PENDING = "pending"
+    BOOKED = "booked"
+    ARRIVED = "arrived"
+    FULFILLED = "fulfilled"
+    CANCELLED = "cancelled"
+    NO_SHOW = "noshow"
+    ENTERED_IN_ERROR = "entered-in-error"
+    CHECKED_IN = "checked-in"
+    WAITLIST = "waitlist"
+
+
+class ParticipationStatus(StrEnum):
+    """Whether somebody comes to an appointment (FHIR R4, participationstatus)."""
+
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    TENTATIVE = "tentative"
+    NEEDS_ACTION = "needs-action"
+
+
+class AppointmentParticipant(Element):
+    """Somebody or something that an appointment needs."""
+
+    status: ParticipationStatus | None = None
+    actor: NamedReference | None = None
+
+
+class Appointment(Element, kw_only=True):
+    """A time at which a patient is seen."""
+
+    id: str = ""
+    meta: Meta = msgspec.field(default_factory=Meta)
+    status: AppointmentStatus
+    cancelation_reason: CodeableConcept | None = None
+    service_type: tuple[CodeableConcept, ...] = ()
+    appointment_type: CodeableConcept | None = None
+    reason_code: tuple[CodeableConcept, ...] = ()
+    description: str = ""
+    start: str = ""
+    end: str = ""
+    minutes_duration: PositiveInt | None = None
+    comment: str = ""
+    patient_instruction: str = ""
+    participant: tuple[AppointmentParticipant, ...] = ()
+
+
+class Quantity(Element):
+    """An amount. Its number is taken digit by digit."""
+
+    value: Decimal | None = None
+    unit: str = ""
+    code: str = ""
+
+
+class Range(Element):
+    """An amount between two others."""
+
+    low: Quantity | None = None
+    high: Quantity | None = None
+
+
+class DoseAndRate(Element):
+    """How much is taken at a time."""
+
+    dose_quantity: Quantity | None = None
+    dose_range: Range | None = None
+
+
+class Repeat(Element):
+    """When something is to happen."""
+
+    bounds_period: Period | None = None
+    count: PositiveInt | None = None
+    frequency: PositiveInt | None = None
+    frequency_max: PositiveInt | None = None
+    period: Decimal | None = None
+    period_max: Decimal | None = None
+    period_unit: str = ""
+    day_of_week: tuple[str, ...] = ()
+    time_of_day: tuple[str, ...] = ()
+    when: tuple[str, ...] = ()
+    offset: Integer | None = None
+
+
+class Timing(Element):
+    """When something is to happen, and what that is called."""
+
+    repeat: Repeat | None = None
+    code: CodeableConcept | None = None
+
+
+class DosageInstruction(Element):
+    """How a medicine is to be taken."""
+
+    text: str = ""
+    additional_instruction: tuple[CodeableConcept, ...] = ()
+    patient_instruction: str = ""
+    timing: Timing | None = None
+    as_needed_boolean: bool | None = None
+    as_needed_codeable_concept: CodeableConcept | None = None
+    route: CodeableConcept | None = None
+    dose_and_rate: tuple[DoseAndRate, ...] = ()
+
+
+class MedicationRequestStatus(StrEnum):
+    """Where an order stands (FHIR R4, medicationrequest-status)."""
+
+    ACTIVE = "active"
+    ON_HOLD = "on-hold"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    ENTERED_IN_ERROR = "entered-in-error"
+    STOPPED = "stopped"
+    DRAFT = "draft"
+    UNKNOWN = "unknown"
+
+
+class MedicationRequestIntent(StrEnum):
+    """Whether something is an order, or less (FHIR R4, medicationrequest-intent)."""
+
+    PROPOSAL = "proposal"
+    PLAN = "plan"
+    ORDER = "order"
+    ORIGINAL_ORDER = "original-order"
+    REFLEX_ORDER = "reflex-order"
+    FILLER_ORDER = "filler-order"
+    INSTANCE_ORDER = "instance-order"
+    OPTION = "option"
+
+
+class MedicationRequest(Element, kw_only=True):
+    """An order of a medicine; what is contained stays undecoded until it is referred to."""
+
+    id: str = ""
+    meta: Meta = msgspec.field(default_factory=Meta)
+    contained: tuple[msgspec.Raw, ...] = ()
+    status: MedicationRequestStatus
+    status_reason: CodeableConcept | None = None
+    intent: MedicationRequestIntent
+    do_not_perform: bool = False
+    medication_codeable_concept: CodeableConcept | None = None
+    medication_reference: NamedReference | None = None
+    subject: Reference | None = None
+    authored_on: str = ""
+    requester: NamedReference | None = None
+    reason_code: tuple[CodeableConcept, ...] = ()
+    reason_reference: tuple[NamedReference, ...] = ()
+    dosage_instruction: tuple[DosageInstruction, ...] = ()
+
+
+class Subjected(Element):
+    """A resource that is about somebody."""
+
+    subject: Reference | None = None
+
+
+class Coded(Element):
+    """A resource that is referred to for what it means: a medicine, or a condition."""
+
+    id: str = ""
+    code: CodeableConcept | None = None
+
+
+class DocumentStatus(StrEnum):
+    """Whether a reference to a document holds (FHIR R4, document-reference-status)."""
+
+    CURRENT = "current"
+    SUPERSEDED = "superseded"
+    ENTERED_IN_ERROR = "entered-in-error"
+
+
+class CompositionStatus(StrEnum):
+    """How far a document has come (FHIR R4, composition-status)."""
+
+    PRELIMINARY = "preliminary"
+    FINAL = "final"
+    AMENDED = "amended"
+    ENTERED_IN_ERROR = "entered-in-error"
+
+
+class Attachment(Element):
+    """Content of some type, here or elsewhere."""
+
+    content_type: str = ""
+    data: str = ""
+    url: str = ""
+    title: str = ""
+
+
+class DocumentContent(Element):
+    """A document in one form."""
+
+    attachment: Attachment = msgspec.field(default_factory=Attachment)
+
+
+class DocumentContext(Element):
+    """On what occasion a document was written."""
+
+    encounter: tuple[Reference, ...] = ()
+    period: Period | None = None
+
+
+class DocumentReference(Element, kw_only=True):
+    """A document, in one form or several."""
+
+    id: str = ""
+    meta: Meta = msgspec.field(default_factory=Meta)
+    status: DocumentStatus
+    doc_status: CompositionStatus | None = None
+    type: CodeableConcept | None = None
+    subject: Reference | None = None
+    date: str = ""
+    author: tuple[NamedReference, ...] = ()
+    description: str = ""
+    security_label: tuple[CodeableConcept, ...] = ()
+    content: tuple[DocumentContent, ...] = ()
+    context: DocumentContext = msgspec.field(default_factory=DocumentContext)
 
 
 class BundleType(StrEnum):

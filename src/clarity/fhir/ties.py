@@ -88,6 +88,13 @@ class Ties:
         """
         return self._practitioner(text)
 
+    def patient(self, text: str) -> str | None:
+        """Return the source of the patient a reference leads to, or `None` if it leads to somebody else.
+
+        Raises `Invalid` if it leads to nobody. To be called when all has been read.
+        """
+        return self._patient(text)
+
     def rest(self) -> Iterator[IncomingTies | BadInput]:
         """Yield, once, those who care for patients that nobody has asked for with `of`."""
         while self._settled:

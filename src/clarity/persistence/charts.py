@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, func, insert, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.admission import Admitted, Shown
@@ -27,6 +27,7 @@ from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.records import SealedTable, Written, as_stored, opens
 from clarity.persistence.scopes import in_chart
 from clarity.persistence.sealing import SealedRecord
+from clarity.persistence.tables import table_of
 
 Entity = TypeVar("Entity", bound=ChartRecord)
 Conditions = TypeVar("Conditions")
@@ -408,6 +409,30 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         version = await self.table.replace(self.session, self.ledger, opened.record, entity, self.table.written(entity))
         return _with_notice(_changed(entity, version=version), shown)
 
+    async def get_some(self, whose: Sealed, records: Sequence[UUID]) -> list[Sealed]:
+        """Fetch some records by their ids, to stand as the patient's record does."""
+        found: list[Sealed] = []
+        for start in range(0, len(records), _ROWS_AT_A_TIME):
+            some = await self.table.find_some(self.session, sorted(records[start : start + _ROWS_AT_A_TIME]))
+            found += (standing_as(one, as_fetched(whose)) for one in map(_as_chart_row, some.values()))
+        return found
+
+    async def add_some(self, admitted: Sequence[Admitted], entities: Sequence[Entity]) -> None:
+        """Store records that were admitted as `new` as version 1, in one statement."""
+        rows = []
+        for one, entity in zip(admitted, entities, strict=True):
+            record = _as_chart_record(one)
+            self._shown(one, record, entity.label)
+            made = self.table.authored(entity, record.standing.author if record.standing is not None else None)
+            key, beside = self.table.key_of(record), self.table.written(made)
+            rows.append(self.table.new_row(self.ledger, key, made.id, made, beside))
+        if rows:
+            await self.session.execute(insert(table_of(self.table.rows)), rows)
+
+    async def follow(self, entity: Entity) -> Entity:
+        """Write what the source of an imported record says of it now as its next version."""
+        return await SqlChartRepository.save(self, entity)
+
     async def history(
         self, admitted: Admitted, *, before: int | None = None, at_most: int = 50
     ) -> Sequence[RecordRevision[Entity]]:
@@ -513,7 +538,10 @@ def as_fetched(whose: Sealed) -> SealedRecord:
 
 
 def _as_chart_record(admitted: Admitted) -> SealedChartRecord:
-    record = as_stored(admitted)
+    return _as_chart_row(as_stored(admitted))
+
+
+def _as_chart_row(record: SealedRecord) -> SealedChartRecord:
     if not isinstance(record, SealedChartRecord):
         raise CannotOpen
     return record

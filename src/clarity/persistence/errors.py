@@ -37,6 +37,8 @@ _MEANING: dict[str, type[ClarityError]] = {
     "uq_patient_identifiers_source_b": DuplicateIdentifier,
     "uq_practitioner_identifiers_source_a": DuplicateIdentifier,
     "uq_practitioner_identifiers_source_b": DuplicateIdentifier,
+    "uq_chart_sources_source_a": DuplicateIdentifier,
+    "uq_chart_sources_source_b": DuplicateIdentifier,
     "uq_accounts_email_generation_a_email_digest_a": DuplicateEmail,
     "uq_accounts_email_generation_b_email_digest_b": DuplicateEmail,
     "uq_accounts_practitioner_id": PractitionerHasAccount,

@@ -48,6 +48,7 @@ from clarity.persistence.patients.tables import PatientIdentifierRow
 from clarity.persistence.practitioners import PractitionerIdentifierRow, SqlPractitionerRepository
 from clarity.persistence.prescriptions import PrescriptionTable
 from clarity.persistence.second_factors import SqlSecondFactorRepository
+from clarity.persistence.sources import ChartSourceRow, SqlChartSources
 from clarity.persistence.trail import Examine, SqlTrailReader
 from clarity.persistence.watch import Transaction, Watch
 
@@ -120,6 +121,7 @@ class Tools:
     patient_identifiers: IdentifierTable
     patient_lists: PatientLists
     practitioner_identifiers: IdentifierTable
+    chart_sources: IdentifierTable
 
     @classmethod
     def of(cls, keys: DataKeys, index: BlindIndexing, new_id: NewId, trail: TrailTools, now: Clock) -> "Tools":
@@ -143,6 +145,7 @@ class Tools:
             patient_identifiers=identifiers,
             patient_lists=PatientLists(patients, identifiers),
             practitioner_identifiers=IdentifierTable(PractitionerIdentifierRow, "practitioner_id", index, new_id),
+            chart_sources=IdentifierTable(ChartSourceRow, "record_id", index, new_id),
         )
 
 
@@ -206,6 +209,11 @@ class SqlWork:
     def interactions(self) -> ChartLog[Interaction, InteractionFilter]:
         """The contacts with patients."""
         return SqlChartRepository(self.session, self._tools.patients, self._tools.interactions, self.ledger)
+
+    @cached_property
+    def sources(self) -> SqlChartSources:
+        """What records in charts were imported from."""
+        return SqlChartSources(self.session, self._tools.chart_sources)
 
     @cached_property
     def break_glass(self) -> SqlBreakGlassRepository:

@@ -14,7 +14,7 @@ from clarity.fhir.circle import Reading
 from clarity.fhir.patients import patient_to_fhir
 from clarity.fhir.practitioners import practitioner_to_fhir
 from clarity.fhir.strict import allow_all, strict_check
-from tests.builders import new_id
+from tests.builders import TODAY, new_id
 from tests.bundles import (
     LABEL,
     VALID_NPI,
@@ -124,7 +124,7 @@ def _mutate(draw: st.DrawFn, parent: Any, key: Any) -> None:
 
 
 def test_the_bundle_is_sound_before_it_is_mutated() -> None:
-    assert isinstance(read(the_bundle(), Reading("import", new_id, strict_check())), Incoming)
+    assert isinstance(read(the_bundle(), Reading("import", new_id, strict_check(), TODAY)), Incoming)
 
 
 def read(bundle: Any, reading: Reading) -> Incoming | BadInput:
@@ -146,13 +146,13 @@ def assert_sound(unit: Incoming | BadInput) -> None:
 @settings(max_examples=400, deadline=None)
 @given(mutated())
 def test_a_mutated_bundle_is_taken_or_refused(bundle: Json) -> None:
-    assert_sound(read(bundle, Reading("import", new_id, allow_all)))
+    assert_sound(read(bundle, Reading("import", new_id, allow_all, TODAY)))
 
 
 @settings(max_examples=100, deadline=None)
 @given(mutated())
 def test_a_mutated_bundle_is_taken_or_refused_strictly(bundle: Json) -> None:
-    assert_sound(read(bundle, Reading("import", new_id, strict_check())))
+    assert_sound(read(bundle, Reading("import", new_id, strict_check(), TODAY)))
 
 
 @settings(max_examples=200, deadline=None)
@@ -162,7 +162,7 @@ def test_a_bundle_of_damaged_bytes_is_taken_or_refused(data: st.DataObject) -> N
     for _ in range(data.draw(st.integers(1, 4))):
         document[data.draw(st.integers(0, len(document) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.none() | st.integers(0, len(document)))
-    assert_sound(read_bundle(bytes(document[:cut]), LABEL, Reading("import", new_id, allow_all)))
+    assert_sound(read_bundle(bytes(document[:cut]), LABEL, Reading("import", new_id, allow_all, TODAY)))
 
 
 @pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
@@ -173,4 +173,4 @@ def test_no_single_value_is_ever_quoted(path: tuple[Any, ...]) -> None:
         parent = parent[step]
     for value in (CANARY, {CANARY: CANARY}, [CANARY], 7):
         parent[path[-1]] = value
-        assert_sound(read(bundle, Reading("import", new_id, allow_all)))
+        assert_sound(read(bundle, Reading("import", new_id, allow_all, TODAY)))

@@ -12,7 +12,7 @@ from clarity.fhir.bundles import read_bundle
 from clarity.fhir.circle import Reading
 from clarity.fhir.resource_types import RESOURCE_TYPES
 from clarity.fhir.strict import strict_check
-from tests.builders import new_id
+from tests.builders import TODAY, new_id
 from tests.bundles import LABEL, Json, a_bundle, a_fhir_patient, a_visit
 
 REMOVED_IN_R4B = {
@@ -38,7 +38,7 @@ REMOVED_IN_R4B = {
 
 
 def strictly(bundle: Json) -> Incoming | BadInput:
-    return read_bundle(json.dumps(bundle).encode(), LABEL, Reading("import", new_id, strict_check()))
+    return read_bundle(json.dumps(bundle).encode(), LABEL, Reading("import", new_id, strict_check(), TODAY))
 
 
 def test_a_sound_bundle_passes() -> None:

@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
 
+from clarity.domain.appointments import Appointment
 from clarity.domain.identifiers import IndexTerm
+from clarity.domain.medications import Prescription
+from clarity.domain.notes import Note
 from clarity.domain.patients import Patient
 from clarity.domain.people import Concept
 from clarity.domain.practitioners import Practitioner
+from clarity.domain.records import Resource
+
+NOBODY = UUID(int=0)
+"""Whose a record is, and by whom, until that is found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +52,15 @@ class Place:
 class BadInput:
     """What could not be imported, and why; neither says what stands there.
 
-    `patients` and `practitioners` are how many of them came with it, as far as it could be read. `unresolved`
-    says that it refers to somebody who may come with a later input.
+    `patients`, `practitioners` and, by kind, `records` are how many of them came with it, as far as it could be read.
+    `unresolved` says that it refers to somebody who may come with a later input.
     """
 
     place: Place
     problem: str
     patients: int = 0
     practitioners: int = 0
+    records: Mapping[Resource, int] = field(default_factory=dict)
     unresolved: bool = False
 
     def __str__(self) -> str:
@@ -98,12 +108,49 @@ class IncomingSpecialty:
     place: Place
 
 
+Charted = Appointment | Prescription | Note
+"""What of a chart is imported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomingRecord:
+    """A record in a chart as another system knows it, with one source.
+
+    `subject` is the source of the patient whose it is; until they are found, the record is of `NOBODY`. The
+    practitioner it names is found by `practitioner`, and referred to at `reference`. Records of one chart are recorded
+    in the order of `at`, when what they tell of took place.
+    """
+
+    record: Charted
+    subject: str = field(repr=False)
+    at: datetime = field(repr=False)
+    place: Place
+    practitioner: IndexTerm | None = None
+    reference: Place | None = None
+
+    @property
+    def source(self) -> str:
+        """The resource it came from."""
+        return self.record.sources[0]
+
+
+class LeftOut(NamedTuple):
+    """Why a resource of a type that has a place here is not imported, though nothing is wrong with it."""
+
+    type: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the type and the reason."""
+        return f"{self.type} ({self.reason})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """What is imported together or not at all.
 
-    `unplaced` counts by type what has no place here yet. `again` reads the same once more, where that is
-    cheaper than to keep it.
+    `unplaced` counts by type what has no place here yet, and `left_out` what has one and is not meant for it. `again`
+    reads the same once more, where that is cheaper than to keep it.
     """
 
     place: Place
@@ -111,7 +158,9 @@ class Incoming:
     patients: tuple[IncomingPatient, ...] = ()
     ties: tuple[IncomingTies, ...] = ()
     specialties: tuple[IncomingSpecialty, ...] = ()
+    records: tuple[IncomingRecord, ...] = ()
     unplaced: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[LeftOut, int] = field(default_factory=dict)
     again: "Callable[[], Incoming | BadInput] | None" = field(default=None, repr=False, compare=False)
 
 

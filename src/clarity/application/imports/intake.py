@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from clarity.application.admission import admit, admit_new, require_right
+from clarity.application.imports.charts import ChartIntake
 from clarity.application.imports.incoming import (
     Caregivers,
     Incoming,
@@ -54,7 +56,7 @@ class Intake:
         taken = Taken()
         self.place = self.unit.place
         unit = self.unit
-        if not (unit.practitioners or unit.patients or unit.ties or unit.specialties):
+        if not (unit.practitioners or unit.patients or unit.ties or unit.specialties or unit.records):
             return taken
         try:
             async with self.begin() as work:
@@ -65,6 +67,7 @@ class Intake:
                 for ties in self.unit.ties:
                     self.place = ties.place
                     await self._take_ties(work, ties, known, taken)
+                await self._take_records(work, known, taken)
         except DuplicateMrn:
             raise
         except (StaleWrite, DuplicateIdentifier):
@@ -140,6 +143,24 @@ class Intake:
         stored = await self._open(work, owner)
         team = await self._resolve(work, ties.caregivers, known)
         await self._save(work, stored, replace(stored, care_team=stored.care_team | team), taken)
+
+    async def _take_records(self, work: Work, known: Mapping[IndexTerm, PractitionerId], taken: Taken) -> None:
+        """Write the records in charts, now that everybody they are about is here."""
+        if not self.unit.records:
+            return
+        terms = {one.practitioner for one in self.unit.records if one.practitioner is not None}
+        found = await find_by_terms(work, sorted(terms, key=attrgetter("kind", "text")))
+        by_id = {one.id: one for one in found}
+        practitioners = {}
+        for term in terms:
+            met = [by_id[known[term]]] if term in known else [one for one in found if matches(one, term)]
+            if len(met) == 1:
+                practitioners[term] = met[0]
+        charts = ChartIntake(work, self.actor, self.now(), taken.records, self._work_on, practitioners)
+        await charts.take(self.unit.records)
+
+    def _work_on(self, place: Place) -> None:
+        self.place = place
 
     async def _open(self, work: Work, owner: PatientId) -> Patient:
         sealed = await work.patients.get(owner)

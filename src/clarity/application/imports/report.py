@@ -3,8 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from clarity.application.imports.incoming import BadInput, Incoming
+from clarity.application.imports.incoming import BadInput, Incoming, LeftOut
 from clarity.domain.ids import PractitionerId
+from clarity.domain.records import Resource
+
+CHARTED = (Resource.APPOINTMENT, Resource.PRESCRIPTION, Resource.NOTE)
+"""The kinds of records in charts that are imported."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,10 +30,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What importing one unit did. `invalid_npis` are the practitioners whose NPI fails its check digit."""
+    """What importing one unit did, to records in charts by their kind.
+
+    `invalid_npis` are the practitioners whose NPI fails its check digit.
+    """
 
     patients: Tally = field(default_factory=Tally)
     practitioners: Tally = field(default_factory=Tally)
+    records: dict[Resource, Tally] = field(default_factory=lambda: {kind: Tally() for kind in CHARTED})
     invalid_npis: set[PractitionerId] = field(default_factory=set)
 
 
@@ -39,7 +47,9 @@ class ImportReport:
 
     patients: Tally = field(default_factory=Tally)
     practitioners: Tally = field(default_factory=Tally)
+    records: dict[Resource, Tally] = field(default_factory=lambda: {kind: Tally() for kind in CHARTED})
     unplaced: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[LeftOut] = field(default_factory=Counter)
     invalid_npis: set[PractitionerId] = field(default_factory=set)
     bad: list[BadInput] = field(default_factory=list)
     units: int = 0
@@ -52,8 +62,8 @@ class ImportReport:
     @property
     def changed_nothing(self) -> bool:
         """Whether everything was here before."""
-        written = (self.patients.added, self.patients.changed, self.practitioners.added, self.practitioners.changed)
-        return self.ok and not any(written)
+        tallies = (self.patients, self.practitioners, *self.records.values())
+        return self.ok and not any(tally.added or tally.changed for tally in tallies)
 
     def add(self, unit: Incoming, taken: Taken) -> None:
         """Count a unit that was imported."""
@@ -61,7 +71,10 @@ class ImportReport:
         self.patients.add(taken.patients)
         self.practitioners.add(taken.practitioners)
         self.invalid_npis |= taken.invalid_npis
+        for kind, tally in taken.records.items():
+            self.records[kind].add(tally)
         self.unplaced.update(unit.unplaced)
+        self.left_out.update(unit.left_out)
 
     def add_bad(self, bad: BadInput) -> None:
         """Count a unit that was refused."""
@@ -69,3 +82,5 @@ class ImportReport:
         self.bad.append(bad)
         self.patients.refused += bad.patients
         self.practitioners.refused += bad.practitioners
+        for kind, count in bad.records.items():
+            self.records[kind].refused += count

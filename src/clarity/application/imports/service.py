@@ -1,9 +1,11 @@
 """The use-cases of importing."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from clarity.application.imports.charts import kind_of
 from clarity.application.imports.incoming import BadInput, Incoming, Inputs, Place
 from clarity.application.imports.intake import Intake
 from clarity.application.imports.report import ImportReport, Taken
@@ -77,5 +79,6 @@ def _refused(unit: Incoming, place: Place, problem: str, *, unresolved: bool = F
         problem,
         patients=len(unit.patients),
         practitioners=len(unit.practitioners),
+        records=Counter(kind_of(one.record) for one in unit.records),
         unresolved=unresolved,
     )

@@ -25,6 +25,7 @@ from clarity.application.ports.research import Pseudonyms
 from clarity.application.ports.search import Found, FoundAlike, PatientSearch
 from clarity.application.ports.second_factors import OneTimeCodes, SecondFactorRepository
 from clarity.application.ports.secrets import AccessClaims, Cursors, Passwords, RateLimit, Tokens
+from clarity.application.ports.sources import ChartSources, SourcedRecord
 from clarity.application.ports.trail import EventStore, Trail, TrailCount, TrailFormat, TrailPage, TrailReader
 from clarity.application.ports.work import Answered, BeginReading, BeginWork, IdempotencyKeys, Work
 
@@ -42,6 +43,7 @@ __all__ = [
     "Chart",
     "ChartLog",
     "ChartRepository",
+    "ChartSources",
     "Clock",
     "ConsentRepository",
     "CountedPage",
@@ -79,6 +81,7 @@ __all__ = [
     "ScheduleRepository",
     "SecondFactorRepository",
     "SessionRepository",
+    "SourcedRecord",
     "Text",
     "TextFound",
     "TextsFound",

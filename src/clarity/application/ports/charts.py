@@ -142,6 +142,24 @@ class ChartRepository(ChartLog[Entity, Conditions_contra], Protocol[Entity, Cond
         """
         ...
 
+    async def get_some(self, whose: Sealed, records: Sequence[UUID]) -> Sequence[Sealed]:
+        """Fetch as `get` does those of some records that there are."""
+        ...
+
+    async def add_some(self, admitted: Sequence[Admitted], entities: Sequence[Entity]) -> None:
+        """Store records that were admitted as `new`, in their order, in as few statements as possible.
+
+        Raises `NotFound` as `open` does.
+        """
+        ...
+
+    async def follow(self, entity: Entity) -> Entity:
+        """Write as `save` does what the source of an imported record says of it now.
+
+        What is signed may change so, since it is another system in which it was signed.
+        """
+        ...
+
     async def history(
         self, admitted: Admitted, *, before: int | None = None, at_most: int = 50
     ) -> Sequence[RecordRevision[Entity]]:

@@ -20,6 +20,7 @@ from clarity.application.ports.outbox import Outbox
 from clarity.application.ports.patients import PatientRepository
 from clarity.application.ports.practitioners import PractitionerRepository
 from clarity.application.ports.second_factors import SecondFactorRepository
+from clarity.application.ports.sources import ChartSources
 from clarity.application.ports.trail import TrailReader
 from clarity.domain.audit import Attempt
 from clarity.domain.interactions import Interaction, InteractionFilter
@@ -95,6 +96,11 @@ class Work(Protocol):
     @property
     def interactions(self) -> ChartLog[Interaction, InteractionFilter]:
         """The contacts with patients."""
+        ...
+
+    @property
+    def sources(self) -> ChartSources:
+        """What records in charts were imported from."""
         ...
 
     @property
