@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from time import perf_counter
-from typing import Any
-from uuid import UUID
+from typing import Any, TypeVar
 
 from asyncpg.exceptions import InterfaceError as DriverMisused
 from asyncpg.exceptions import InternalClientError as DriverConfused
@@ -25,12 +24,13 @@ from clarity.persistence.errors import state_in
 from clarity.persistence.gathering import Answer, Gathering, Key
 from clarity.persistence.watch import Watch, shape_of, watch_of
 
-_LENT = "clarity_lent"
 # PostgreSQL, appendix A: connection exceptions, and a server that ends or ended this connection.
 _LOST = ("08", "57P")
 # Data exceptions, and what is damaged.
 _OF_A_VALUE = ("22", "XX")
 _BEGAN = "clarity_began"
+
+Id = TypeVar("Id")
 
 _dialect: Callable[[], Dialect] = asyncpg.dialect
 
@@ -39,7 +39,7 @@ _dialect: Callable[[], Dialect] = asyncpg.dialect
 _GUESSED = 10
 
 
-def array_of(ids: Sequence[UUID]) -> list[UUID | None]:
+def array_of(ids: Sequence[Id]) -> list[Id | None]:
     """Return `ids` as an array parameter, if they are few followed by what is nobody's id.
 
     For an array that is shorter than it guesses, the server would plan each time anew, which takes longer than to find
@@ -60,19 +60,16 @@ class DirectStatement:
         compiled: Any = statement.compile(dialect=_dialect())
         self.text = str(compiled)
         self.shape = shape_of(self.text)
-        self._parameters: list[tuple[str, BindParameter[Any]]] = [
-            (name, compiled.binds[name]) for name in compiled.positiontup
-        ]
+        self._parameters = [(name, _own(compiled.binds[name])) for name in compiled.positiontup]
 
     def values(self, given: dict[str, Any]) -> list[Any]:
         """Return the value of each parameter in the order of the text."""
-        return [
-            given[name] if name in given or _is_named(own) else own.effective_value for name, own in self._parameters
-        ]
+        return [given[name] if own is None or name in given else own.effective_value for name, own in self._parameters]
 
 
-def _is_named(parameter: BindParameter[Any]) -> bool:
-    return parameter.callable is None and not parameter.unique
+def _own(parameter: BindParameter[Any]) -> BindParameter[Any] | None:
+    """Return a parameter that has a value of its own, `None` for one that has a name."""
+    return None if parameter.callable is None and not parameter.unique else parameter
 
 
 class Lent:
@@ -87,13 +84,12 @@ class Lent:
     @classmethod
     def to(cls, session: AsyncSession) -> "Lent | None":
         """Return what lends connections to a session whose statements stand alone; `None` to any other."""
-        lent: Lent | None = session.info.get(_LENT)
-        return lent
+        return session.lent if isinstance(session, LentSession) else None
 
     @property
-    def offered(self) -> dict[str, "Lent"]:
-        """The `info` of sessions that may be lent them."""
-        return {_LENT: self}
+    def offered(self) -> dict[str, Any]:
+        """How sessions are made that may be lent them."""
+        return {"class_": LentSession, "lent": self}
 
     def gathered(
         self, what: object, ask: "Callable[[Lent, Sequence[Key]], Awaitable[Mapping[Key, Answer]]]"
@@ -139,6 +135,30 @@ class Lent:
             lent.close()
 
 
+class LentSession(AsyncSession):
+    """A session whose statements stand alone, and may be asked of the driver by a connection that is `lent`.
+
+    It becomes a session when it is used as one for the first time. Few reads do, and to make a session takes as long as
+    to decide about a record.
+    """
+
+    def __init__(self, bind: AsyncEngine | None = None, *, lent: Lent, **options: Any) -> None:
+        self.lent = lent
+        self._unmade: dict[str, Any] | None = {"bind": bind, **options}
+
+    def __getattr__(self, name: str) -> Any:
+        # Nothing is missed any more of what has become a session.
+        options, self._unmade = self._unmade, None
+        if options is None:
+            raise AttributeError(name)
+        super().__init__(**options)
+        return getattr(self, name)
+
+    def in_transaction(self) -> bool:
+        """Tell whether it has a connection."""
+        return self._unmade is None and super().in_transaction()
+
+
 def _is_of_one(exc: Exception) -> bool:
     """Tell whether one record may be at fault: damaged, or with a value that cannot be."""
     return isinstance(exc, PostgresError) and state_in(exc).startswith(_OF_A_VALUE)
@@ -177,10 +197,12 @@ def _within(session: Session, statement: DirectStatement, values: list[Any]) -> 
 
 
 async def rows_over(connection: AsyncConnection, statement: DirectStatement, **values: Any) -> Sequence[Any]:
-    """Return the rows by a connection of one's own that is not in a transaction. Raises the driver's own errors."""
+    """Return the rows by a connection of one's own that is not in a transaction. Raises the driver's own errors.
+
+    After any of them the connection is to be given up.
+    """
     inner: Any = connection.sync_connection
-    driver = (await connection.get_raw_connection()).driver_connection
-    return await _asked(driver, statement, statement.values(values), *watch_of(inner))
+    return await _asked(inner.connection.driver_connection, statement, statement.values(values), *watch_of(inner))
 
 
 async def _asked(driver: Any, statement: DirectStatement, values: list[Any], watch: Watch, kind: Kind) -> Sequence[Any]:
