@@ -254,6 +254,10 @@ class SealedTable(Generic[Entity]):
         """Return what is inside `record`, with the fields that are not sealed as given, or raise `CannotOpen`."""
         return self.mapper.open(self.key_of(record), record, **outside)
 
+    def read(self, record: SealedRecord) -> Any:
+        """Return the content of `record`, of which no entity is made yet, or raise `CannotOpen`."""
+        return self.mapper.read(self.key_of(record), record)
+
     async def insert(
         self, session: AsyncSession, ledger: Ledger, key: DataKey, row: UUID, entity: Entity, written: Written
     ) -> None:

@@ -1,5 +1,7 @@
 """From a patient to the columns of a row and back."""
 
+from typing import Any
+
 import msgspec
 
 from clarity.application.ports import Clock
@@ -51,7 +53,14 @@ class PatientTable(SealedTable[Patient]):
 
     def open_patient(self, record: SealedRecord, care_team: frozenset[PractitionerId]) -> Patient:
         """Return the patient inside `record`, or raise `CannotOpen`."""
-        return self.open(record, id=record.patient, version=record.version, care_team=care_team)
+        return self.patient_of(self.read(record), record, care_team)
+
+    def patient_of(
+        self, content: Any, record: SealedRecord, care_team: frozenset[PractitionerId], **given: Any
+    ) -> Patient:
+        """Return the patient with the content of `record`; the fields that are `given` are so, whatever was sealed."""
+        outside = {"id": record.patient, "version": record.version, "care_team": care_team}
+        return self.mapper.entity_of(content, outside | given)
 
     def open_card(self, record: SealedRecord) -> tuple[PatientCard, Label]:
         """Return what a search compares of the patient inside `record`, and its label, or raise `CannotOpen`."""
