@@ -62,9 +62,11 @@ class DirectStatement:
         self.shape = shape_of(self.text)
         self._parameters = [(name, _own(compiled.binds[name])) for name in compiled.positiontup]
 
-    def values(self, given: dict[str, Any]) -> list[Any]:
-        """Return the value of each parameter in the order of the text."""
-        return [given[name] if own is None or name in given else own.effective_value for name, own in self._parameters]
+    def values(self, given: Mapping[str, Any], in_order: Sequence[Any] = ()) -> Sequence[Any]:
+        """Return the value of each parameter in the order of the text, in which they may be given too."""
+        return in_order or [
+            given[name] if own is None or name in given else own.effective_value for name, own in self._parameters
+        ]
 
 
 def _own(parameter: BindParameter[Any]) -> BindParameter[Any] | None:
@@ -118,11 +120,11 @@ class Lent:
                 raise
         return await self._once(statement, asked)
 
-    async def _once(self, statement: DirectStatement, values: list[Any]) -> Sequence[Any]:
+    async def _once(self, statement: DirectStatement, values: Sequence[Any]) -> Sequence[Any]:
         rows: Sequence[Any] = await greenlet_spawn(self._rows, statement, values)
         return rows
 
-    def _rows(self, statement: DirectStatement, values: list[Any]) -> Any:
+    def _rows(self, statement: DirectStatement, values: Sequence[Any]) -> Any:
         lent = self._engine.pool.connect()
         try:
             return await_(_asked(lent.driver_connection, statement, values, self._watch, self._kind))
@@ -169,17 +171,17 @@ def on_postgresql(session: AsyncSession) -> bool:
     return session.get_bind().dialect.name == "postgresql"
 
 
-async def within(session: AsyncSession, statement: DirectStatement, **values: Any) -> Sequence[Any]:
+async def within(session: AsyncSession, statement: DirectStatement, *in_order: Any, **values: Any) -> Sequence[Any]:
     """Return the rows of a statement in the transaction of a session; of one that has none, nothing.
 
     The first of a transaction goes by SQLAlchemy, which begins with it; the driver itself is asked for the others. So
     what is raised is either's, and `translated` knows both.
     """
-    rows: Sequence[Any] = await session.run_sync(_within, statement, statement.values(values))
+    rows: Sequence[Any] = await session.run_sync(_within, statement, statement.values(values, in_order))
     return rows
 
 
-def _within(session: Session, statement: DirectStatement, values: list[Any]) -> Sequence[Any]:
+def _within(session: Session, statement: DirectStatement, values: Sequence[Any]) -> Sequence[Any]:
     began: tuple[SessionTransaction, Connection] | None = session.info.get(_BEGAN)
     transaction = session.get_transaction()
     if began is None or began[0] is not transaction:
@@ -196,16 +198,21 @@ def _within(session: Session, statement: DirectStatement, values: list[Any]) -> 
         raise
 
 
-async def rows_over(connection: AsyncConnection, statement: DirectStatement, **values: Any) -> Sequence[Any]:
+async def rows_over(
+    connection: AsyncConnection, statement: DirectStatement, *in_order: Any, **values: Any
+) -> Sequence[Any]:
     """Return the rows by a connection of one's own that is not in a transaction. Raises the driver's own errors.
 
     After any of them the connection is to be given up.
     """
     inner: Any = connection.sync_connection
-    return await _asked(inner.connection.driver_connection, statement, statement.values(values), *watch_of(inner))
+    asked = statement.values(values, in_order)
+    return await _asked(inner.connection.driver_connection, statement, asked, *watch_of(inner))
 
 
-async def _asked(driver: Any, statement: DirectStatement, values: list[Any], watch: Watch, kind: Kind) -> Sequence[Any]:
+async def _asked(
+    driver: Any, statement: DirectStatement, values: Sequence[Any], watch: Watch, kind: Kind
+) -> Sequence[Any]:
     began = perf_counter()
     try:
         rows: Sequence[Any] = await driver.fetch(statement.text, *values)
