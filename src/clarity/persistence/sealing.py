@@ -120,9 +120,9 @@ class _Made(Generic[Entity]):
 
     def of(self, content: Any, given: Mapping[str, Any]) -> Entity:
         """Return the entity. A field that is neither sealed nor `given` has its default."""
-        put = {**self._defaults, **given}
+        put = given if given.keys() >= self._outside else {**self._defaults, **given}
         if self._past_rules is None or not self._names >= put.keys() >= self._outside:
-            return self._entity(**{name: getattr(content, name) for name in self._sealed} | put)
+            return self._entity(**{name: getattr(content, name) for name in self._sealed} | {**put})
         entity: Entity = msgspec.convert(content, self._past_rules, from_attributes=True)
         for name, value in put.items():
             self._put[name](entity, value)

@@ -180,7 +180,7 @@ class SqlPatientRepository:
         shown = admitted.check_label(content.label, self.table.consents_of(record))
         # What is hidden never comes to be in the patient that is handed out.
         hidden = hidden_by(shown.fields)
-        patient = self.table.patient_of(content, record, admitted.care_team, notice=shown.notice, **hidden)
+        patient = self.table.patient_of(content, record, admitted.care_team, hidden, shown.notice)
         self.ledger.disclose(record.resource, record.patient)
         self._read[record.patient] = _Read(content, record, shown, admitted)
         return patient
