@@ -276,7 +276,7 @@ REMOVALS = (
         "persistence/records.py",
         'func.coalesce(there.id, self._another).label("id")',
         'there.id.label("id")',
-        "integration/test_sealed_rows.py::test_asking_for_nobody_fetches_somebody_and_returns_nobody",
+        "integration/test_direct_statements.py::test_in_place_of_nobody_another_is_fetched_alone_or_with_others",
     ),
     Removal(
         "No large record stands in for what is absent",
@@ -683,7 +683,7 @@ REMOVALS = (
         "persistence/audit.py",
         "        .on_conflict_do_nothing()\n    )",
         "    )",
-        "integration/test_sealed_rows.py::test_an_event_that_is_sent_again_is_kept_once_and_as_it_was",
+        "integration/test_direct_statements.py::test_an_event_that_is_sent_again_is_kept_once_and_as_it_was_alone_or_with_others",
     ),
     Removal(
         "An event that is sent again is kept once",

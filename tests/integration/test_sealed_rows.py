@@ -18,7 +18,6 @@ from clarity.domain.ids import EventId
 from clarity.domain.patients import Patient
 from clarity.domain.records import Label
 from clarity.persistence.audit import AuditEventRow, append
-from clarity.persistence.direct import Lent
 from clarity.persistence.engine import Database
 from clarity.persistence.history import RecordVersionRow
 from clarity.persistence.keys import DataKeyRow
@@ -202,7 +201,4 @@ async def test_asking_for_nobody_fetches_somebody_and_returns_nobody(
         assert found.id == ada.id
         # What was not found costs what was found does, so that nobody tells the two apart by their time.
         assert (await session.execute(table.one, {"id": nobody})).one().id == ada.id
-        if (lent := Lent.to(session)) is not None:
-            rows = await table.fetch_each(lent, [nobody, ada.id])
-            assert [row[0] for row in rows.values()] == [ada.id, ada.id]
         assert await table.find(session, nobody) is None
