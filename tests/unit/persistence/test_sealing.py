@@ -8,13 +8,16 @@ from uuid import UUID
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
+from clarity.domain.access.policy import RULES
 from clarity.domain.dates import PartialDate
 from clarity.domain.errors import CannotOpen, Invalid
 from clarity.domain.ids import PatientId
 from clarity.domain.names import HumanName
-from clarity.domain.patients import Death, Patient
+from clarity.domain.patients import Death, Patient, PatientField, hidden_by
 from clarity.domain.records import Label, Resource
+from clarity.persistence.patients.mapping import PatientTable
 from clarity.persistence.registry import number_of
 from clarity.persistence.sealing import SealedMapper, SealedRecord, Sparse, content_of
 from clarity.security.envelope import Place
@@ -248,3 +251,12 @@ def test_what_is_given_takes_the_place_of_what_was_sealed() -> None:
     given = {"id": patient.id, "version": patient.version, "care_team": patient.care_team}
     assert MAPPER.entity_of(content, given) == patient
     assert MAPPER.entity_of(content, {**given, "notes": ""}) == replace(patient, notes="")
+
+
+@given(patients, st.sampled_from(sorted({rule.fields for rule in RULES})))
+def test_what_somebody_may_not_see_is_blank_in_the_patient_that_is_made_for_them(
+    patient: Patient, shown: PatientField
+) -> None:
+    record, table = sealed(patient), PatientTable(KEYS, lambda: NOW)
+    made = table.patient_of(table.read(record), record, patient.care_team, hidden_by(shown))
+    assert made == patient.only(shown)

@@ -68,7 +68,8 @@ class PatientTable(SealedTable[Patient]):
     ) -> Patient:
         """Return the patient with the content of `record`; the fields that are `hidden` are as that says instead."""
         given = {"id": record.patient, "version": record.version, "care_team": care_team, "notice": notice}
-        given |= {name: blank for name, blank in hidden.items() if getattr(content, name) is not blank}
+        # Of the care team, which may be hidden too, nothing is sealed.
+        given |= {name: blank for name, blank in hidden.items() if getattr(content, name, _NOTHING) is not blank}
         return self.mapper.entity_of(content, given)
 
     def open_card(self, record: SealedRecord) -> tuple[PatientCard, Label]:
