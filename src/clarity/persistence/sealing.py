@@ -225,16 +225,12 @@ def _past_rules(kind: Any, names: tuple[str, ...] | None = None) -> Any:
 @cache
 def _is_of_slots(hint: Any) -> bool:
     """Tell whether it is a dataclass that has nothing but the slots of its fields, which all are given."""
-    return (
-        is_dataclass(hint)
-        and getattr(hint, "__dictoffset__", 1) == 0
-        and all(
-            item.init
-            and item.default_factory is MISSING
-            and isinstance(getattr_static(hint, item.name, None), MemberDescriptorType)
-            for item in fields(hint)
-        )
-    )
+    if not isinstance(hint, type) or not is_dataclass(hint) or hint.__dictoffset__:
+        return False
+    kept = {
+        name for base in hint.__mro__ for name, slot in vars(base).items() if isinstance(slot, MemberDescriptorType)
+    }
+    return kept == {item.name for item in fields(hint) if item.init and item.default_factory is MISSING}
 
 
 def _members(entity: type[Any], names: tuple[str, ...], shaped: Callable[[Any], Any]) -> list[Any]:

@@ -208,10 +208,29 @@ class Parted(Slotted):
     names: tuple[HumanName, ...] = ()
 
 
+class Folding:
+    """What a record may have beside its fields."""
+
+    __slots__ = ("folded",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded(Folding):
+    """One with a slot that is no field, and that a rule fills."""
+
+    id: UUID
+    patient: PatientId
+    words: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folded", self.words.casefold())
+
+
 SHAPES = {
     Plain: {},
     Derived: {},
     Slotted: {},
+    Folded: {},
     Nesting: {"names": {"ada": HumanName(family="Byron")}, "died": Death(PartialDate(1852))},
     Parted: {"mark": Mark(HumanName(given=("Ada",)), 1), "names": (HumanName(family="Byron"),)},
 }
@@ -227,6 +246,7 @@ def test_whatever_dataclass_an_application_seals_is_opened_as_it_was(shape: Any)
     opened = mapper.open(key, record, id=made.id, patient=made.patient)
     assert opened == made
     assert type(opened) is shape
+    assert getattr(opened, "folded", "") == getattr(made, "folded", "")
     with pytest.raises(TypeError):
         mapper.open(key, record, id=made.id)
     with pytest.raises(TypeError):
