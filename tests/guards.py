@@ -632,8 +632,8 @@ REMOVALS = (
     Removal(
         "Only what was opened in this unit of work is saved",
         "persistence/patients/repository.py",
-        "        if opened is None:\n            raise UnauditedAccess\n",
-        "        assert opened\n",
+        "        if read is None:\n            raise UnauditedAccess\n",
+        "        assert read\n",
         "contract/test_patients.py::test_a_patient_that_was_not_opened_cannot_be_saved",
     ),
     Removal(
