@@ -57,6 +57,10 @@ soak: $(STAMPS)/dev ## Put a practice under load and faults for five minutes, an
 	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: day
+day: $(STAMPS)/dev ## Let a practice have a day within an hour, and judge what its server holds when it is over.
+	$(BIN)/python -m tests.soak.day $(ARGS)
+
 .PHONY: fresh
 fresh: $(STAMPS)/dev ## Search for each of 10,000 changes that other processes commit, on each database.
 	$(BIN)/python -m tests.soak.freshness $(ARGS)

@@ -1,12 +1,13 @@
-"""Lines over two logarithmic axes, and bars beside each other, as SVG drawings."""
+"""Lines over two logarithmic axes, lines over one time, and bars beside each other, as SVG drawings."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
 _WIDTH, _HEIGHT = 760, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 210, 50, 60
+_PANEL, _BETWEEN = 130, 40
 _INK, _GRID = "#333333", "#dddddd"
 # Beyond that, their names do not fit beside each other.
 _GROUPS_IN_A_ROW = 4
@@ -14,7 +15,7 @@ _GROUPS_IN_A_ROW = 4
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Points that belong together, all of them above zero."""
+    """Points that belong together, in order; above zero where axes are logarithmic."""
 
     name: str
     colour: str
@@ -60,6 +61,35 @@ def drawn(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def followed(title: str, across: str, places: Mapping[float, str], lines: Sequence[Line]) -> str:
+    """Return a drawing of `lines` below each other, each over an axis of its own from zero.
+
+    They have the axis across in common, with names at some `places` in ascending order.
+    """
+    first, last = min(places), max(places)
+    bottom = _TOP + len(lines) * (_PANEL + _BETWEEN)
+    parts = _frame(title, bottom + 30)
+    for number, line in enumerate(lines):
+        top = _TOP + number * (_PANEL + _BETWEEN) + 10
+        height, ticks, _ = _from_zero([value for _, value in line.points], top + _PANEL, top)
+        parts.append(_text(_LEFT, top - 8, line.name))
+        for value in ticks:
+            parts.append(_stroke(_LEFT, height(value), _WIDTH - _LEFT, height(value), _GRID))
+            parts.append(_text(_LEFT - 8, height(value) + 4, f"{value:,.4g}", anchor="end", size=10))
+        for place, name in places.items():
+            x = _along(place, first, last)
+            parts.append(_stroke(x, top, x, top + _PANEL, _GRID))
+            parts.append(_text(x, top + _PANEL + 16, name, anchor="middle", size=10))
+        path = " ".join(f"{_along(place, first, last):.1f},{height(value):.1f}" for place, value in line.points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="1.5"/>')
+    parts.append(_text(_WIDTH / 2, bottom + 16, across, anchor="middle"))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _along(place: float, first: float, last: float) -> float:
+    return _LEFT + (place - first) / (last - first) * (_WIDTH - 2 * _LEFT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +147,14 @@ def _around_one(values: Sequence[float], base: float) -> _Scale:
     return axis.place, [10.0**power for power in axis.ticks], 1.0
 
 
-def _from_zero(values: Sequence[float], base: float) -> _Scale:
-    """Return an axis from zero, or from below if need be, with round ticks."""
+def _from_zero(values: Sequence[float], base: float, above: float = _TOP) -> _Scale:
+    """Return an axis from zero, or from below if need be, with round ticks, up to the place `above`."""
     bottom, top = min([0.0, *values]), max([0.0, *values]) or 1.0
     step = _round_step((top - bottom) / 5)
     low, high = floor(bottom / step), ceil(top / step)
 
     def height(value: float) -> float:
-        return base - (value / step - low) / (high - low) * (base - _TOP)
+        return base - (value / step - low) / (high - low) * (base - above)
 
     return height, [number * step for number in range(low, high + 1)], 0.0
 
@@ -154,10 +184,10 @@ def _group(
             )
 
 
-def _frame(title: str) -> list[str]:
+def _frame(title: str, height: int = _HEIGHT) -> list[str]:
     return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
-        _box(0, 0, _WIDTH, _HEIGHT, "white"),
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif">',
+        _box(0, 0, _WIDTH, height, "white"),
         _text(_LEFT, 28, title, size=15),
     ]
 

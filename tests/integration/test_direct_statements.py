@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -12,15 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.application.ports import PatientFilter
 from clarity.application.ports.telemetry import Kind, Shape
+from clarity.audit.encoding import Notary
 from clarity.domain.access import Action, Role, scope_of
 from clarity.domain.errors import PoolExhausted, TimedOut, Unavailable
+from clarity.domain.ids import EventId
 from clarity.domain.patients import PatientStatus
+from clarity.persistence.audit import AuditEventRow, append
 from clarity.persistence.direct import DirectStatement, Lent
 from clarity.persistence.engine import Database, EngineOptions
 from clarity.persistence.errors import translated
+from clarity.persistence.patients.mapping import PatientTable
 from clarity.security.keyring import Keyring
-from tests.builders import NOW, a_patient, a_practitioner, an_actor
-from tests.integration.test_watch import Notes, watched
+from tests.builders import NOW, a_patient, a_practitioner, an_actor, new_id
+from tests.integration.test_watch import Notes, units, watched
 from tests.practice import sql_practice
 
 COUNTED = DirectStatement(text("SELECT count(*) + :more FROM patients").bindparams(bindparam("more", type_=BigInteger)))
@@ -42,6 +47,50 @@ async def test_a_direct_statement_is_told_of_like_any_other(postgresql_options: 
         rows = await asked(database, COUNTED, more=7)
     assert [tuple(row) for row in rows] == [(7,)]
     assert notes.statements == [(Shape("SELECT", ("patients",)), Kind.READ, False)]
+
+
+async def test_what_reads_a_record_makes_no_session_until_it_is_used_as_one(
+    postgresql_options: EngineOptions, keyring: Keyring
+) -> None:
+    async with units(postgresql_options, Notes(), keyring) as work, work.reading() as one:
+        assert (await one.patients.get(a_patient().id)).standing is None
+        assert "sync_session" not in vars(one.session)
+        assert await one.session.scalar(text("SELECT 1")) == 1
+        assert one.session.in_transaction()
+
+
+async def test_in_place_of_nobody_another_is_fetched_alone_or_with_others(
+    postgresql_options: EngineOptions, keyring: Keyring
+) -> None:
+    async with watched(postgresql_options, Notes()) as database, sql_practice(database, keyring) as practice:
+        ada = await practice.stored(a_patient())
+        table = PatientTable(keyring, lambda: NOW)
+        async with database.reading() as session:
+            assert await table.find(session, ada.id) is not None
+            lent = Lent.to(session)
+            assert lent is not None
+            for ids in ([new_id()], [new_id(), new_id()], [new_id(), ada.id]):
+                rows = await table.fetch_each(lent, ids)
+                assert [row[0] for row in rows.values()] == [ada.id] * len(ids)
+
+
+async def test_an_event_that_is_sent_again_is_kept_once_and_as_it_was_alone_or_with_others(
+    postgresql_options: EngineOptions, keyring: Keyring
+) -> None:
+    notary = Notary(lambda leaf: sha256(b"another key" + leaf).digest())
+    async with watched(postgresql_options, Notes()) as database, sql_practice(database, keyring) as practice:
+        await practice.stored(a_patient())
+        [event] = await practice.events()
+        again, another = notary.certify(event), notary.certify(replace(event, id=EventId(new_id())))
+        for told in ([again], [again, another]):
+            async with database.writing() as session:
+                await append(session, told)
+                await session.commit()
+        assert await practice.events() == [event, another.event]
+        async with database.reading() as session:
+            macs = (await session.scalars(select(AuditEventRow.mac).order_by(AuditEventRow.id))).all()
+        assert macs[0] != again.mac
+        assert macs[1] == another.mac
 
 
 async def test_nobody_is_answered_by_the_values_that_a_statement_was_built_with() -> None:

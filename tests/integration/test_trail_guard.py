@@ -40,6 +40,10 @@ NOT_ALLOWED = "42501"
 STILL_REFERRED_TO = "23503"
 ONLY_ADDED_TO = "UA002"
 TOUCH = "UPDATE patients SET status = status WHERE id = '{ada}'"
+NEW_KEY = (
+    "INSERT INTO data_keys SELECT subject_id, generation + 1, kek_generation, wrapped, created_at, destroyed_at"
+    " FROM data_keys WHERE subject_id = '{ada}' ORDER BY generation DESC LIMIT 1"
+)
 TELL = "INSERT INTO audit_events SELECT gen_random_uuid(), AT, actor_id, VALUES FROM audit_events ORDER BY id LIMIT 1"
 CHANGES = ("UPDATE ROWS SET COLUMN = COLUMN", "DELETE FROM ROWS", "INSERT INTO ROWS TABLE kept")
 UNSEEN, SEEN = (f"SET LOCAL session_replication_role = {role}" for role in ("replica", "origin"))
@@ -164,6 +168,8 @@ async def test_no_row_of_a_patient_is_changed_or_deleted_without_an_event(ward: 
 ACCOUNTED_FOR = (
     (TOUCH, tell()),
     (tell(), TOUCH),
+    (NEW_KEY, tell()),
+    (NEW_KEY, tell("NULL"), NAME_ADA),
     (tell(apart=timedelta(days=-4000)), TOUCH),
     (tell(apart=timedelta(hours=1)), TOUCH),
     (TOUCH, tell("NULL"), NAME_ADA),
@@ -185,6 +191,8 @@ async def test_an_event_of_the_same_transaction_accounts_for_a_change(ward: Ward
 UNACCOUNTED_FOR = (
     (TOUCH,),
     (TOUCH, tell("'{bob}'")),
+    (NEW_KEY, tell("'{bob}'")),
+    (NEW_KEY, tell(outcome=Outcome.REFUSED)),
     (TOUCH, tell(outcome=Outcome.REFUSED)),
     (TOUCH, tell(outcome=Outcome.FAILED)),
     (TOUCH, tell("NULL")),
@@ -213,7 +221,8 @@ async def test_nothing_else_accounts_for_it(ward: Ward) -> None:
 
 async def test_an_event_of_another_transaction_accounts_for_nothing(ward: Ward) -> None:
     assert await ward.tried(tell()) == ""
-    assert await ward.tried(TOUCH) == UNAUDITED
+    for change in (TOUCH, NEW_KEY):
+        assert await ward.tried(change) == UNAUDITED
     # Not even one of a transaction that is not over, nor one that ended while this one went on.
     async with unpooled(ward.application).connect() as telling, telling.begin():
         await telling.exec_driver_sql(tell().format(ada=ward.ada.id))

@@ -152,6 +152,20 @@ async def test_a_unit_of_work_ends_at_its_limit_and_leaves_nothing(
         assert notes.transactions[-1][1] is End.DONE
 
 
+async def test_each_unit_of_work_has_its_own_time() -> None:
+    watch = Watch(transaction_timeout_seconds=0.05)
+    async with watch.transaction(Kind.READ):
+        await asyncio.sleep(0.03)
+    began = perf_counter()
+    with pytest.raises(TimedOut):
+        async with watch.transaction(Kind.READ):
+            await asyncio.sleep(3)
+    assert 0.045 < perf_counter() - began < 1
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
 async def test_a_commit_is_never_cut_short() -> None:
     notes = Notes()
     transaction = Watch(observer=notes, transaction_timeout_seconds=0.02).transaction(Kind.WRITE)

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 from sqlalchemy import select, text
 
-from clarity.domain.errors import StaleWrite
+from clarity.domain.errors import StaleWrite, Transient
 from clarity.persistence.direct import DirectStatement, within
-from clarity.persistence.engine import Database, EngineOptions, connect
+from clarity.persistence.engine import Database, EngineOptions, connect, unpooled
 from clarity.persistence.errors import translated
+from tests.servers import PostgresDatabases
 
 ENTER = DirectStatement(
     text(
@@ -54,13 +55,34 @@ async def test_a_broken_constraint_means_the_same_however_it_was_asked(database:
     await database.dispose()
 
 
-async def test_a_connection_on_which_somebody_was_cancelled_is_given_up(database: Database) -> None:
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_connection_on_which_somebody_was_cancelled_is_given_up(database: Database, *, first: bool) -> None:
     async with database.writing() as session:
         ((_, before),) = await within(session, COUNT)
+        if first:
+            await session.commit()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await within(session, FOR_EVER)
     async with database.writing() as session:
         ((_, after),) = await within(session, COUNT)
     assert after != before
+    await database.dispose()
+
+
+async def test_a_statement_that_a_migration_outdated_loses_one_race_and_no_more(
+    database: Database, postgres: PostgresDatabases, postgresql_options: EngineOptions
+) -> None:
+    everything, owner = DirectStatement(text("SELECT * FROM record_versions")), postgres.as_owner(postgresql_options)
+    async with database.writing() as session:
+        await within(session, everything)
+    engine = unpooled(owner)
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE record_versions ADD COLUMN another integer"))
+    await engine.dispose()
+    with pytest.raises(Transient), translated():
+        async with database.writing() as session:
+            await within(session, everything)
+    async with database.writing() as session:
+        assert not await within(session, everything)
     await database.dispose()

@@ -295,9 +295,8 @@ def _spelt(conditions: PatientFilter) -> bytes:
 
 
 def _require_fields(wanted: PatientField, allowed: PatientField) -> None:
-    for name, bit in FIELD_BITS.items():
-        if bit in wanted and bit not in allowed:
-            raise Invalid(name, "is not yours to set")
+    if beyond := wanted & ~allowed:
+        raise Invalid(next(name for name, bit in FIELD_BITS.items() if bit in beyond), "is not yours to set")
 
 
 async def _require_practitioners(work: Work, practitioners: frozenset[PractitionerId]) -> None:

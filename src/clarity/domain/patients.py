@@ -290,8 +290,7 @@ class Patient:
 
         Names and date of birth stay: a record without them belongs to nobody.
         """
-        # By a plain number: to ask a flag costs as much as all else that is done to show a record.
-        hidden = _hidden_by(int(shown))
+        hidden = hidden_by(shown)
         if all(getattr(self, name) == default for name, default in hidden.items()):
             return self
         seen = object.__new__(type(self))
@@ -346,9 +345,14 @@ DEMOGRAPHICS = ALL_FIELDS & ~(
 )
 
 
+def hidden_by(shown: PatientField) -> Mapping[str, Any]:
+    """Return the optional fields outside `shown`, with what they are when blank."""
+    # By a plain number: to ask a flag costs as much as all else that is done to show a record.
+    return _hidden_by(int(shown))
+
+
 @lru_cache(maxsize=256)
 def _hidden_by(shown: int) -> Mapping[str, Any]:
-    """Return the optional fields outside the bits of `shown`, with what they are when blank."""
     return {name: default for name, default in _DEFAULTS.items() if not shown & FIELD_BITS[name]}
 
 

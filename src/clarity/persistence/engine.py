@@ -84,7 +84,7 @@ class Database:
         lent = {} if self._lent is None else self._lent.offered
         self.writing: Sessions = async_sessionmaker(writing, expire_on_commit=False)
         """Sessions with a transaction."""
-        self.reading: Sessions = async_sessionmaker(reading, expire_on_commit=False, info=lent)
+        self.reading: Sessions = async_sessionmaker(reading, expire_on_commit=False, **lent)
         """Sessions in which each statement stands alone."""
         self.snapshot: Sessions = async_sessionmaker(snapshot, expire_on_commit=False)
         """Sessions that read the database as it was at their first statement, and cannot write."""

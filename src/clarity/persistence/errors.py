@@ -2,8 +2,7 @@
 
 import sqlite3
 from asyncio import CancelledError
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from asyncpg.exceptions import InterfaceError as DriverMisused
 from asyncpg.exceptions import InternalClientError as DriverConfused  # a server that took its leave unasked
@@ -75,28 +74,46 @@ _STATES: dict[str, type[ClarityError]] = {
 }
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise the domain error that a database error stands for; let every other error pass.
+def translated() -> "_Translated":
+    """Raise the domain error that a database error inside stands for; let every other error pass.
 
     The driver's own error is dropped: its message may carry values of the row.
     """
-    try:
-        yield
-    except IntegrityError as exc:
-        meaning = _MEANING.get(broken_constraint(exc), Conflict)
-        raise meaning from None
-    except PoolTimeout:
-        raise PoolExhausted from None
-    except DBAPIError as exc:
-        raise _meaning_of(exc) from None
-    except (PostgresError, sqlite3.Error) as exc:  # of whoever asks the driver itself
+    return _TRANSLATED
+
+
+class _Translated:
+    """What `translated` returns: every read passes it, so that it is no generator, of which each would need its own."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and (meaning := _told_of(error)) is not None:
+            raise meaning from None
+
+
+_TRANSLATED = _Translated()
+
+
+def _told_of(exc: BaseException) -> ClarityError | None:
+    """Return the domain error that an error stands for, `None` if it is not the database's."""
+    if isinstance(exc, PoolTimeout):
+        return PoolExhausted()
+    if isinstance(exc, DBAPIError):
+        return _meaning_of(exc)
+    if isinstance(exc, PostgresError | sqlite3.Error):  # of whoever asks the driver itself
         state = state_in(exc)
         if state.startswith("23"):  # integrity constraint violation
-            raise _MEANING.get(str(getattr(exc, "constraint_name", None)), Conflict) from None
-        raise _meaning_of_state(state) or StorageFailed(state or type(exc).__name__) from None
-    except (ConnectionError, TimeoutError, DriverMisused, DriverConfused):
-        raise Unavailable from None
+            return _MEANING.get(str(getattr(exc, "constraint_name", None)), Conflict)()
+        return _meaning_of_state(state) or StorageFailed(state or type(exc).__name__)
+    if isinstance(exc, ConnectionError | TimeoutError | DriverMisused | DriverConfused):
+        return Unavailable()
+    return None
 
 
 def is_unsettled(exc: BaseException) -> bool:
@@ -130,6 +147,8 @@ def broken_constraint(exc: IntegrityError) -> str:
 
 
 def _meaning_of(exc: DBAPIError) -> ClarityError:
+    if isinstance(exc, IntegrityError):
+        return _MEANING.get(broken_constraint(exc), Conflict)()
     state = state_of(exc)
     if meaning := _meaning_of_state(state):
         return meaning

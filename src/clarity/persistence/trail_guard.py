@@ -82,10 +82,11 @@ MIGRATING = "SET LOCAL clarity.migrating = 'yes'"
 # leaves the classes from I to Z to whoever needs one. An event of this transaction is one with its number. Who wrote it
 # within a savepoint left the number of that; then, of all that is visible here, only what this transaction wrote is
 # still in progress. The events of a patient are looked through from the newest, so that usually the first is the one;
-# a clock that is off only makes it a later one.
+# a clock that is off only makes it a later one. What comes first follows from the rest too, and is mostly all that is
+# done: of a new row of one patient, there is an event about them.
 _BODY = """
 DECLARE
-  top CONSTANT bigint := pg_current_xact_id()::text::bigint;
+  top bigint;
   mine CONSTANT xid := pg_current_xact_id()::xid;
   changed record;
   concerned uuid[];
@@ -93,6 +94,19 @@ DECLARE
   patient uuid;
   audited boolean;
 BEGIN
+  IF TG_OP = 'INSERT' THEN
+    CASE TG_ARGV[0]
+      WHEN 'patient_id' THEN patient := NEW.patient_id;
+      WHEN 'id' THEN patient := NEW.id;
+      WHEN 'subject_id' THEN patient := NEW.subject_id;
+      ELSE
+    END CASE;
+    PERFORM FROM audit_events
+      WHERE outcome = 1 AND patient_id = patient AND xmin = mine ORDER BY at DESC LIMIT 1;
+    IF FOUND THEN
+      RETURN NULL;
+    END IF;
+  END IF;
   FOR side IN 1..2 LOOP
     IF side = 1 THEN
       CONTINUE WHEN TG_OP = 'DELETE';
@@ -125,6 +139,7 @@ BEGIN
       audited := FOUND;
     END IF;
     IF NOT audited THEN
+      top := pg_current_xact_id()::text::bigint;
       BEGIN
         PERFORM FROM (
           SELECT (xmin::text::bigint - top) & 4294967295 AS later FROM audit_events

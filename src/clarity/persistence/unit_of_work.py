@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from time import perf_counter
+from types import TracebackType
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -295,7 +297,7 @@ class UnitsOfWork:
         try:
             # Leaving the session may find that its connection broke; that is translated too.
             with translated():
-                async with self.database.turn(), _session(self.database.writing) as session, transaction:
+                async with self.database.turn(), _Session(self.database.writing) as session, transaction:
                     yield SqlWork(session, self.tools, ledger)
                     ledger.check()
                     entries = [self.tools.trail.certify(event) for event in ledger.events(self.tools.new_id)]
@@ -314,7 +316,7 @@ class UnitsOfWork:
         sessions = self.database.snapshot if snapshot else self.database.reading
         try:
             with translated():
-                async with _session(sessions) as session, transaction:
+                async with _Session(sessions) as session, transaction:
                     yield SqlWork(session, self.tools, ledger)
             ledger.check()
         except BaseException as exc:
@@ -346,23 +348,35 @@ class UnitsOfWork:
 
     async def _record(self, ledger: Ledger) -> None:
         events: Sequence[AuditEvent] = ledger.events(self.tools.new_id)
-        if events:
-            with self.database.watch.recording():
-                await self.trail.record(events)
+        if not events:
+            return
+        began, durable = perf_counter(), False
+        try:
+            await self.trail.record(events)
+            durable = True
+        finally:
+            self.database.watch.observer.recorded(perf_counter() - began, durable=durable)
 
 
-@asynccontextmanager
-async def _session(sessions: Sessions) -> AsyncIterator[AsyncSession]:
-    """Make a session, and close it if it has a connection: to close one without is a task for nothing.
+class _Session:
+    """A session that is closed at the end if it has a connection: to close one without is a task for nothing.
 
     With its COMMIT a session has given its connection back.
     """
-    session = sessions()
-    try:
-        yield session
-    finally:
-        if session.in_transaction():
-            async with session:
+
+    __slots__ = ("_session",)
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._session = sessions()
+
+    async def __aenter__(self) -> AsyncSession:
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session.in_transaction():
+            async with self._session:
                 pass
 
 

@@ -85,6 +85,11 @@ class Watch:
     slow_statement_seconds: float = 0.25
     long_transaction_seconds: float = 1.0
     transaction_timeout_seconds: float = 60.0
+    limits: "Limits" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing under way."""
+        object.__setattr__(self, "limits", Limits(self.transaction_timeout_seconds))
 
     def attach(self, engine: Engine) -> None:
         """Watch the statements of an engine, and of those that share its connections."""
@@ -103,16 +108,6 @@ class Watch:
     def transaction(self, kind: Kind) -> "Transaction":
         """Return what watches one unit of work while it has a connection."""
         return Transaction(self, kind)
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Tell how long the block inside waited for the trail."""
-        began, durable = perf_counter(), False
-        try:
-            yield
-            durable = True
-        finally:
-            self.observer.recorded(perf_counter() - began, durable=durable)
 
     def _answered(self, connection: Connection, statement: str, seconds: float) -> None:
         self.answered(shape_of(statement), _kind_of(connection), seconds)
@@ -147,40 +142,81 @@ class Watch:
             _tell("cancelled statement", kind, seconds, verb=shape.verb, tables=",".join(shape.tables) or "-")
 
 
+class Limits:
+    """Cuts short the units of work of one event loop that take longer than `seconds`.
+
+    All have the same time, so those that began first end first, and one timer for all costs each of them nothing.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._under_way: dict[Transaction, float] = {}
+        """When each has to end, in this order."""
+        self._look: asyncio.TimerHandle | None = None
+
+    def set_on(self, transaction: "Transaction") -> None:
+        """Let one end in time that begins now."""
+        if not self._seconds:
+            return
+        self._under_way[transaction] = monotonic() + self._seconds
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(self._seconds, self._look_again)
+
+    def lift(self, transaction: "Transaction") -> None:
+        """Let one take its time from now on."""
+        self._under_way.pop(transaction, None)
+
+    def _look_again(self) -> None:
+        """Cut short what had its time, and look again when the next will have."""
+        self._look = None
+        now = monotonic()
+        for transaction, until in list(self._under_way.items()):
+            if until > now:
+                self._look = asyncio.get_running_loop().call_later(until - now, self._look_again)
+                return
+            self.lift(transaction)
+            transaction.cut_short()
+
+
 class Transaction:
     """One unit of work: ended with `TimedOut` when its time is over, but never while it commits."""
 
-    __slots__ = ("_began", "_kind", "_limit", "_seconds", "_watch")
+    __slots__ = ("_began", "_kind", "_seconds", "_task", "_was_cut_short", "_watch")
 
     def __init__(self, watch: Watch, kind: Kind) -> None:
         self._watch = watch
         self._kind = kind
         self._seconds = 0.0
         self._began = perf_counter()
-        self._limit = asyncio.timeout(watch.transaction_timeout_seconds or None)
+        self._task: Any = None
+        self._was_cut_short = False
 
     async def __aenter__(self) -> Self:
         self._began = perf_counter()
-        await self._limit.__aenter__()
+        self._task = asyncio.current_task()
+        self._watch.limits.set_on(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._seconds = perf_counter() - self._began
-        try:
-            await self._limit.__aexit__(kind, error, trace)
-        except TimeoutError:
+        self._watch.limits.lift(self)
+        if self._was_cut_short:  # whatever the cancellation became on its way here
+            self._task.uncancel()
             raise TimedOut from None
-        if self._limit.expired():  # whatever the cancellation became on its way here
-            raise TimedOut from None
+
+    def cut_short(self) -> None:
+        """Cancel the task that it is done in: its time is over."""
+        self._was_cut_short = True
+        self._task.cancel()
 
     @contextmanager
     def committing(self) -> Iterator[None]:
         """Lift the limit for the COMMIT inside, of which nobody may say how it ended if it is cut short."""
-        if self._limit.expired():
+        if self._was_cut_short:
             raise TimedOut
-        self._limit.reschedule(None)
+        self._watch.limits.lift(self)
         began = perf_counter()
         yield
         self._watch.observer.commit(perf_counter() - began)

@@ -10,7 +10,9 @@ from sqlalchemy import (
     CompoundSelect,
     Integer,
     LargeBinary,
+    Select,
     and_,
+    any_,
     bindparam,
     func,
     literal_column,
@@ -28,7 +30,7 @@ from clarity.domain.duplicates import MOST_SHARING, Duplicate, in_order
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import DuplicateId, PatientId
 from clarity.domain.records import TOMBSTONE, Resource
-from clarity.persistence.direct import DirectStatement, on_postgresql, within
+from clarity.persistence.direct import DirectStatement, array_of, on_postgresql, within
 from clarity.persistence.duplicates.mapping import DuplicateTable, written
 from clarity.persistence.duplicates.tables import DuplicateRow
 from clarity.persistence.identifiers import IdentifierTable
@@ -42,6 +44,20 @@ Pair = tuple[PatientId, PatientId]
 
 # In the order of the array, which is the same for everybody.
 _TURNS = DirectStatement(select(func.pg_advisory_xact_lock(func.unnest(bindparam("locks", type_=ARRAY(BigInteger))))))
+
+
+@lru_cache(maxsize=8)
+def _anybody(identifiers: IdentifierTable) -> DirectStatement:
+    """Return the statement that tells whether anybody but the parameter `patient` has one of the `digests`.
+
+    Mostly nobody has. To tell that takes the server a third of what it takes to find who.
+    """
+    rows, digests = identifiers.rows, bindparam("digests", type_=ARRAY(LargeBinary))
+    others: Select[Any] = select(literal_column("1")).where(
+        rows.until_version.is_(None), identifiers.owner_column != bindparam("patient")
+    )
+    has_one = (others.where(slot == any_(digests)).exists() for slot in (rows.digest_a, rows.digest_b))
+    return DirectStatement(select(literal_column("1")).where(or_(*has_one)))
 
 
 @lru_cache(maxsize=64)
@@ -110,6 +126,11 @@ class DuplicateWatch:
         """Return who else has which kind of identifier, but for values that too many have to say anything."""
         if not asked:
             return set()
+        on_server = on_postgresql(self.session)
+        if on_server:
+            digests = array_of([value.digest for _, value in asked])
+            if not await within(self.session, _anybody(self.identifiers), digests=digests, patient=patient):
+                return set()
         values: dict[str, Any] = {"patient": patient}
         for position, (term, value) in enumerate(asked):
             values |= {
@@ -118,11 +139,7 @@ class DuplicateWatch:
                 f"kind_{position}": int(term.kind),
             }
         statement, direct = _sharing(self.identifiers, len(asked))
-        rows = await (
-            within(self.session, direct, **values)
-            if on_postgresql(self.session)
-            else self.session.execute(statement, values)
-        )
+        rows = await (within(self.session, direct, **values) if on_server else self.session.execute(statement, values))
         by_term: dict[IndexTerm, set[PatientId]] = {}
         for position, owner in rows:
             by_term.setdefault(asked[position][0], set()).add(PatientId(owner))

@@ -1,5 +1,9 @@
 """From a patient to the columns of a row and back."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import msgspec
 
 from clarity.application.ports import Clock
@@ -9,7 +13,7 @@ from clarity.domain.ids import PractitionerId
 from clarity.domain.names import HumanName
 from clarity.domain.patients import LegalHold, Patient, PatientCard
 from clarity.domain.people import BirthSex, Gender
-from clarity.domain.records import Label, Resource
+from clarity.domain.records import Label, Notice, Resource
 from clarity.domain.values import Confidential
 from clarity.persistence.keys import DataKeys
 from clarity.persistence.patients.tables import PatientRow
@@ -17,6 +21,7 @@ from clarity.persistence.records import SealedTable, Written
 from clarity.persistence.sealing import SealedRecord
 
 _OUTSIDE = frozenset({"id", "care_team", "version", "notice"})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Card(msgspec.Struct, frozen=True, gc=False):
@@ -51,7 +56,21 @@ class PatientTable(SealedTable[Patient]):
 
     def open_patient(self, record: SealedRecord, care_team: frozenset[PractitionerId]) -> Patient:
         """Return the patient inside `record`, or raise `CannotOpen`."""
-        return self.open(record, id=record.patient, version=record.version, care_team=care_team)
+        return self.patient_of(self.read(record), record, care_team)
+
+    def patient_of(
+        self,
+        content: Any,
+        record: SealedRecord,
+        care_team: frozenset[PractitionerId],
+        hidden: Mapping[str, Any] = _NOTHING,
+        notice: Notice | None = None,
+    ) -> Patient:
+        """Return the patient with the content of `record`; the fields that are `hidden` are as that says instead."""
+        given = {"id": record.patient, "version": record.version, "care_team": care_team, "notice": notice}
+        # Of the care team, which may be hidden too, nothing is sealed.
+        given |= {name: blank for name, blank in hidden.items() if getattr(content, name, _NOTHING) is not blank}
+        return self.mapper.entity_of(content, given)
 
     def open_card(self, record: SealedRecord) -> tuple[PatientCard, Label]:
         """Return what a search compares of the patient inside `record`, and its label, or raise `CannotOpen`."""

@@ -17,7 +17,7 @@ from clarity.domain.duplicates import Moved, moving, require_merged, watched
 from clarity.domain.errors import CannotOpen, Conflict, StaleWrite, UnauditedAccess
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
-from clarity.domain.patients import LegalHold, Patient, PatientCard, Removal
+from clarity.domain.patients import LegalHold, Patient, PatientCard, Removal, hidden_by
 from clarity.domain.records import Label, Resource, Sealed
 from clarity.domain.retention import Kept, Retention
 from clarity.persistence.care_team import change_care_team, past_care_teams
@@ -37,8 +37,17 @@ _ROWS_AT_A_TIME = 500
 _OPENED_IN_A_STEP = 10
 
 
+class _Read(NamedTuple):
+    """What this unit of work opened: what was in the row, and what the caller was shown of it."""
+
+    content: Any
+    record: SealedRecord
+    shown: Shown
+    admitted: Admitted
+
+
 class _Opened(NamedTuple):
-    """What this unit of work opened: the whole patient, the row it came from, and what the caller was shown."""
+    """The same for whoever writes, with the whole patient, whom no read makes."""
 
     patient: Patient
     record: SealedRecord
@@ -56,7 +65,7 @@ class SqlPatientRepository:
     lists: PatientLists
     ledger: Ledger
     watch: DuplicateWatch
-    _opened: dict[PatientId, _Opened] = field(default_factory=dict, init=False)
+    _read: dict[PatientId, _Read] = field(default_factory=dict, init=False)
 
     async def get(self, patient: PatientId) -> Sealed:
         """Fetch one record by its id."""
@@ -165,12 +174,16 @@ class SqlPatientRepository:
     def open(self, admitted: Admitted, *, provided: Callable[[Patient], bool] = anybody) -> Patient:
         """Return the patient inside, with the fields it was admitted for."""
         record = as_stored(admitted)
-        patient = self.table.open_patient(record, admitted.care_team)
-        admitted.require(met=provided(patient))
-        shown = admitted.check_label(patient.label, self.table.consents_of(record))
-        self.ledger.disclose(record.resource, patient.id)
-        self._opened[patient.id] = _Opened(patient, record, shown, admitted)
-        return _as_shown(patient, shown)
+        content = self.table.read(record)
+        if provided is not anybody:
+            admitted.require(met=provided(self.table.patient_of(content, record, admitted.care_team)))
+        shown = admitted.check_label(content.label, self.table.consents_of(record))
+        # What is hidden never comes to be in the patient that is handed out.
+        hidden = hidden_by(shown.fields)
+        patient = self.table.patient_of(content, record, admitted.care_team, hidden, shown.notice)
+        self.ledger.disclose(record.resource, record.patient)
+        self._read[record.patient] = _Read(content, record, shown, admitted)
+        return patient
 
     async def add(self, patient: Patient) -> Patient:
         """Store a new patient as version 1 under a data key of their own."""
@@ -366,12 +379,13 @@ class SqlPatientRepository:
 
     def _opened_at(self, patient: Patient) -> _Opened:
         """Return what was opened of `patient`; raises `StaleWrite` if that was another version."""
-        opened = self._opened.get(patient.id)
-        if opened is None:
+        read = self._read.get(patient.id)
+        if read is None:
             raise UnauditedAccess
-        if opened.record.version != patient.version:
+        content, record, shown, admitted = read
+        if record.version != patient.version:
             raise StaleWrite
-        return opened
+        return _Opened(self.table.patient_of(content, record, admitted.care_team), record, shown, admitted)
 
     async def _rewrite(self, opened: _Opened, patient: Patient) -> int:
         """Write `patient` whole as the version behind the one that was opened, with its ties; return its number."""
