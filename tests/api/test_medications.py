@@ -9,7 +9,7 @@ from tests.api.clinic import Chart, Clinic, code, fields, seen
 
 SENT: dict[str, Any] = {
     "name": "Sertraline 50 MG Oral Tablet",
-    "code": "312940",
+    "code": "312941",
     "ingredients": [{"name": "Sertraline", "code": "36437"}],
     "dosage": {
         "dose": {"value": "50.5", "unit": "mg"},

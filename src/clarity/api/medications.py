@@ -132,7 +132,7 @@ class PrescriptionFields(Wire):
 
 _EXAMPLE: dict[str, Any] = {
     "name": "Sertraline 50 MG Oral Tablet",
-    "code": "312940",
+    "code": "312941",
     "ingredients": [{"name": "Sertraline", "code": "36437"}],
     "dosage": {
         "dose": {"value": "50", "unit": "mg"},

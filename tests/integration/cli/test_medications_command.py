@@ -7,7 +7,7 @@ from tests.integration.cli.test_disclosures_command import somebody
 from tests.shells import Terminal
 
 ORDER = (
-    *("--name", "Sertraline 50 MG Oral Tablet", "--code", "312940", "--dose", "50 mg", "--route", "oral"),
+    *("--name", "Sertraline 50 MG Oral Tablet", "--code", "312941", "--dose", "50 mg", "--route", "oral"),
     *("--times", "1", "--for", "Major depressive disorder", "--start", "2026-01-10"),
 )
 

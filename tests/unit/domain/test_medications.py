@@ -228,13 +228,13 @@ def test_a_name_of_rxnorm_tells_its_substances(name: str, substances: tuple[str,
 
 
 def test_orders_of_one_substance_overlap_on_the_days_that_both_hold() -> None:
-    first = ordered(name="Sertraline 50 MG Oral Tablet", code="312940", start="2026-01-01", until=date(2026, 2, 28))
+    first = ordered(name="Sertraline 50 MG Oral Tablet", code="312941", start="2026-01-01", until=date(2026, 2, 28))
     second = ordered(name="sertraline hydrochloride 100 MG Oral Tablet", code="312938", start="2026-02-01")
     overlap = overlap_of(first, second)
     assert overlap is not None
     assert (overlap.likeness, overlap.substances) == (Likeness.SAME_SUBSTANCE, ("sertraline",))
     assert (overlap.since, overlap.until) == (date(2026, 2, 1), date(2026, 2, 28))
-    again = replace(second, id=PrescriptionId(new_id()), code="312940", name="Zoloft")
+    again = replace(second, id=PrescriptionId(new_id()), code="312941", name="Zoloft")
     same = overlap_of(first, again)
     assert same is not None
     assert (same.likeness, same.substances) == (Likeness.SAME_DRUG, ())
