@@ -158,7 +158,16 @@ async def test_a_psychotherapy_note_is_in_nothing_of_anybody_else(clinic: Clinic
     queries: list[dict[str, str]] = [{}, {"kind": "psychotherapy"}, {"status": "signed"}, {"limit": "1"}]
 
     async def everything() -> dict[str, list[Any]]:
-        return {name: [await who.get(path, params=query) for query in queries] for name, who in others.items()}
+        return {
+            name: [
+                *[await who.get(path, params=query) for query in queries],
+                *[
+                    await who.post(f"{chart.path}/chart/search", json={"query": word})
+                    for word in ("confidence", "nights")
+                ],
+            ]
+            for name, who in others.items()
+        }
 
     before = await everything()
     apart = await signed(chart, kind="psychotherapy", body="What was said in confidence.")

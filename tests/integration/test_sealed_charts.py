@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event, update
 
 from clarity.application.charts import Charting, PageAsked
+from clarity.application.notes import NoteService
 from clarity.application.pages import Page
 from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
@@ -210,3 +211,26 @@ async def test_a_list_takes_as_many_statements_however_long_it_is_and_a_refusal_
             assert (told.outcome, told.patient, told.ids) == (Outcome.REFUSED, patient, (note,)), name
             costs[name] = len(statements), str(refused.value)
         assert len(set(costs.values())) == 1, costs
+
+
+async def test_open_requests_take_as_many_statements_however_many_patients_they_are_of(
+    sqlite: Database, keyring: Keyring
+) -> None:
+    async with sql_practice(sqlite, keyring) as practice:
+        notes = NoteService(
+            begin=practice.begin,
+            reading=practice.reading,
+            cursors=Cursors(keyring),
+            now=lambda: NOW,
+            today=lambda: TODAY,
+            new_id=new_id,
+        )
+        anna = await a_carer(practice)
+        taken = []
+        for _ in range(3):
+            note = await written(practice, anna, await a_chart(practice, anna))
+            await notes.request_amendment(anna, note.patient, note.id, what=BODY, why=BODY, version=1)
+            with counted(sqlite) as statements:
+                page = await notes.open_requests(anna)
+            taken.append((len(statements), len(page.items)))
+        assert taken == [(3, 1), (3, 2), (3, 3)]
