@@ -167,7 +167,10 @@ class ChartTable(SealedTable[Entity], Generic[Entity, Conditions]):
 
     def authored(self, entity: Entity, author: UUID | None) -> Entity:
         """Return a new record with who makes it, if its kind tells."""
-        return _changed(entity, author=author) if self._has_author else entity
+        if not self._has_author:
+            return entity
+        made: Any = entity
+        return entity if made.author == author else _changed(entity, author=author)
 
 
 class _Opened(NamedTuple):

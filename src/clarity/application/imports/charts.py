@@ -117,7 +117,7 @@ class ChartIntake:
             incoming = known[entry.record.id]
             self.at_work(incoming.place)
             before = repository.open(entry)
-            after = followed(before, self._attributed(incoming))
+            after = followed(before, _changed(incoming.record, self._attributed(incoming)))
             if after == before:
                 tally.unchanged += 1
             else:
@@ -139,10 +139,11 @@ class ChartIntake:
         ids = sorted(one.record.id for one in ordered)
         for one, identity in zip(ordered, ids, strict=True):
             self.at_work(one.place)
-            yield _changed(self._attributed(one), {"id": identity, "patient": patient})
+            found = {"id": identity, "patient": patient, "author": self.actor.id}
+            yield _changed(one.record, found | self._attributed(one))
 
-    def _attributed(self, incoming: IncomingRecord) -> Charted:
-        """Return a record with the practitioner it names, and what the source leaves to whoever takes it in."""
+    def _attributed(self, incoming: IncomingRecord) -> dict[str, object]:
+        """Return what of a record depends on the practitioner it names, and on whoever takes it in."""
         record = incoming.record
         who = self.practitioners.get(incoming.practitioner) if incoming.practitioner is not None else None
         if isinstance(record, Appointment):
@@ -151,12 +152,12 @@ class ChartIntake:
                 raise DanglingReference
             ended = record.cancellation
             by = None if ended is None else replace(ended, by=self.actor.id)
-            return replace(record, practitioner=who.id, cancellation=by)
+            return {"practitioner": who.id, "cancellation": by}
         if who is None:
-            return record
+            return {}
         if isinstance(record, Prescription):
-            return replace(record, prescriber=who.id, prescribed_by="")
-        return record if record.written_by else replace(record, written_by=str(who.name))
+            return {"prescriber": who.id, "prescribed_by": ""}
+        return {} if record.written_by else {"written_by": str(who.name)}
 
     def _repository(self, kind: Resource) -> ChartRepository[Any, Any]:
         work = self.work
