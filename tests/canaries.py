@@ -85,6 +85,7 @@ _OF_CONTENT = frozenset(
         *("family", "given", "text", "notes", "value", "ssn", "email", "mrn", "name", "lines", "city", "maiden"),
         *("password", "current", "new", "token", "refresh_token", "access_token", "code", "secret"),
         *("title", "body", "encounter", "why", "told"),
+        *("summary", "payload", "indication", "instruction", "as_needed_for", "prescribed_by", "why"),
         *("reason", "note", "what", "from_whom", "to_whom", "document", "signed_by", "basis", "affiliation"),
     }
 )

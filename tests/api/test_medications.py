@@ -132,6 +132,8 @@ async def test_contacts_and_what_they_tell_of_doses(clinic: Clinic, chart: Chart
         ({"dosage": SENT["dosage"] | {"dose": {"value": "5000000", "unit": "mg"}}}, "dosage.dose.value"),
         ({"dosage": SENT["dosage"] | {"dose": {"value": "fifty", "unit": "mg"}}}, "dosage.dose.value"),
         ({"dosage": SENT["dosage"] | {"dose": {"value": "NaN", "unit": "mg"}}}, "dosage.dose.value"),
+        ({"dosage": SENT["dosage"] | {"dose": {"value": int("9" * 4_000), "unit": "mg"}}}, "dosage.dose.value"),
+        ({"dosage": SENT["dosage"] | {"dose": {"value": "1_0", "unit": "mg"}}}, "dosage.dose.value"),
         ({"dosage": SENT["dosage"] | {"dose": {"value": "1", "unit": "stone"}}}, "dosage.dose.unit"),
         ({"dosage": SENT["dosage"] | {"dose": {"value": "1"}}}, "dosage.dose.unit"),
         ({"dosage": SENT["dosage"] | {"dose": None}}, "dosage.dose"),

@@ -1,5 +1,6 @@
 """The routes on a patient's prescriptions, and their shapes."""
 
+import json
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Self
@@ -18,8 +19,8 @@ from clarity.application.medications import Flagged, PrescriptionsAsked
 from clarity.application.patients import RepeatKey
 from clarity.application.ports import RecordRevision
 from clarity.domain.adherence import Adherence
-from clarity.domain.dosages import Dosage, Dose, DoseUnit, PeriodUnit, Route, Timing
-from clarity.domain.errors import Conflict, NotFound, ReusedKey, StaleWrite
+from clarity.domain.dosages import Dosage, Dose, DoseUnit, PeriodUnit, Route, Timing, read_amount
+from clarity.domain.errors import Conflict, Invalid, NotFound, ReusedKey, StaleWrite
 from clarity.domain.ids import PatientId, PractitionerId, PrescriptionId
 from clarity.domain.medications import Activity, Likeness, Overlap, Prescription, PrescriptionStatus, Substance
 from clarity.domain.records import Label
@@ -41,12 +42,9 @@ def _decimal(value: object) -> object:
     """Return a number as it was written: a text, or a JSON number, whose shortest spelling it is."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
-    text = str(value)
-    if len(text) > 20:
-        raise fault("must be a number of at most 20 characters")
     try:
-        return Decimal(text)
-    except ArithmeticError:
+        return read_amount(value if isinstance(value, str) else json.dumps(value))
+    except (Invalid, ValueError):  # so long a number that it is not even written
         raise fault('must be a decimal number such as "12.5"') from None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Any
 
 from clarity.application.charts import Charting, ChartLogging, PageAsked
@@ -11,7 +11,7 @@ from clarity.application.patients import RepeatKey
 from clarity.application.ports import BeginReading, BeginWork, Chart, Clock, Cursors, RecordRevision, Work
 from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor, scope_of
-from clarity.domain.adherence import Adherence, adherence_to, looked_back, require_period
+from clarity.domain.adherence import Adherence, adherence_to, looked_back, period_of
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Invalid
 from clarity.domain.ids import PatientId, PrescriptionId
@@ -237,12 +237,7 @@ class MedicationService:
         Without a period, it is of the last thirty days. Raises `Invalid` for a period that is none, that reaches into
         the future, or in which more was told than is looked through.
         """
-        today = self.today()
-        last = until or today
-        first = since or last - timedelta(days=29)
-        require_period(first, last)
-        if last > today:
-            raise Invalid("until", "must not be in the future")
+        first, last = period_of(since, until, self.today())
         async with self.reading(snapshot=True) as work:
             stored = await self._charting(work, actor).open(Action.VIEW, patient, prescription)
             told = await self._doses(work, actor, stored, patient, looked_back(stored, first))

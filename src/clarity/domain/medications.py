@@ -16,7 +16,7 @@ from clarity.domain.people import Concept
 from clarity.domain.records import Label, Notice
 from clarity.domain.values import Confidential, allow_text, require_few, require_text, within
 
-_FIRST_YEAR: Final = 1900
+FIRST_YEAR: Final = 1900
 _AHEAD: Final = timedelta(days=366)
 """How far ahead an order may begin, or a dosage of it: beyond a year it is a slip of the hand."""
 
@@ -143,8 +143,8 @@ class Prescription:
             allow_text(name, getattr(self, name))
         for name in ("former", "holds", "sources"):
             require_few(name, getattr(self, name))
-        if self.start.year < _FIRST_YEAR:
-            raise Invalid("start", f"must not be before {_FIRST_YEAR}")
+        if self.start.year < FIRST_YEAR:
+            raise Invalid("start", f"must not be before {FIRST_YEAR}")
         if self.until is not None and self.until < self.start.first:
             raise Invalid("until", "must not be before start")
         if self.end is not None and self.end.on is not None and self.end.on.last < self.start.first:

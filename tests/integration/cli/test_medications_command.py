@@ -58,7 +58,7 @@ def test_what_a_command_does_not_understand_it_says_how_to_say(practice: Termina
     for arguments, hint in (
         ((*order, "--dose", "-5 mg"), "more than zero"),
         ((*order, "--dose", "5 stone"), "mg"),
-        ((*order, "--dose", "lots"), "50 mg"),
+        ((*order, "--dose", "lots"), "12.5"),
         ((*order, "--dose", "5 mg", "--start", "2026-02-30"), "date"),
         ((*order, "--dose", "5 mg", "--until", "soon"), "2026-03-13"),
         (("medication", "change", patient, patient, "--version", "1"), "--dose"),
