@@ -46,16 +46,26 @@ def test_a_day_is_booked_shown_closed_and_told_to_a_calendar(practice: Terminal)
     assert "Room 214" not in feed.out
 
     series = practice.as_(
-        "front-desk", "appointment", "book", patient, whose, f"{day}T15:00", "--repeat", "weekly", "--times", "3"
+        "front-desk",
+        "appointment",
+        "book",
+        patient,
+        whose,
+        f"{day}T15:00",
+        "--repeat",
+        "weekly",
+        "--times",
+        "3",
+        "--json",
     )
-    assert len(series.out.split()) == 3
-    second = series.out.split()[1]
-    rest = practice.as_("front-desk", "appointment", "cancel", patient, second, "--reason", "Moves away", "--following")
-    assert rest.out.split() == series.out.split()[1:]
+    ids = [one["id"] for one in json.loads(series.out)]
+    assert len(ids) == 3
+    rest = practice.as_("front-desk", "appointment", "cancel", patient, ids[1], "--reason", "Moves away", "--following")
+    assert rest.out.split() == ids[1:]
     closed = practice.as_("front-desk", "appointment", "close-day", f"{day}")
     assert "2 appointments are booked" in closed.err
     listed = practice.as_("clinician", "appointment", "list", patient, "--latest")
-    assert listed.out.index(series.out.split()[2]) < listed.out.index(appointment)
+    assert listed.out.index(ids[2]) < listed.out.index(appointment)
     refused = practice.as_("front-desk", "appointment", "book", patient, whose, f"{day}T17:00")
     assert "closed" in refused.err
     assert practice.as_("front-desk", "appointment", "reopen-day", closed.out.strip()).status == Status.OK
