@@ -13,9 +13,9 @@ from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.medications import Prescription, PrescriptionStatus
 from clarity.domain.notes import MAX_BODY_BYTES, Note, NoteKind, NoteStatus
 from clarity.domain.records import Label
+from clarity.fhir.prescriptions import RXNORM
 from tests.builders import TODAY
 from tests.bundles import (
-    RXNORM,
     Json,
     a_bundle,
     a_document,

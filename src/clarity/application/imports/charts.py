@@ -42,13 +42,11 @@ def kind_of(record: Charted) -> Resource:
 
 
 def followed(stored: Charted, incoming: Charted) -> Charted:
-    """Return a stored record with what its source says of it now.
+    """Return a stored record with what its source says of it now, which is not what it said before.
 
-    As long as the source says what it said before, everything stays, whatever was changed here since then. A label that
-    was given here stays too.
+    Whatever was changed here since then gives way to it, but for what is said here alone. A label that was given here
+    stays too.
     """
-    if stored.source_digest == incoming.source_digest:
-        return stored
     ours = {name: getattr(stored, name) for name in (*_OF_THE_ROW, *_OURS[kind_of(stored)])}
     label = incoming.label if stored.label is Label.NORMAL else stored.label
     return _changed(incoming, {**ours, "label": label})
@@ -117,11 +115,10 @@ class ChartIntake:
             incoming = known[entry.record.id]
             self.at_work(incoming.place)
             before = repository.open(entry)
-            after = followed(before, _changed(incoming.record, self._attributed(incoming)))
-            if after == before:
+            if before.source_digest == incoming.record.source_digest:
                 tally.unchanged += 1
             else:
-                await repository.follow(after)
+                await repository.follow(followed(before, _changed(incoming.record, self._attributed(incoming))))
                 tally.changed += 1
 
     def _admitted(self, kind: Resource, patient: PatientId, records: Sequence[Sealed]) -> list[Admitted]:
