@@ -1,13 +1,12 @@
 """What somebody with their hands on the database can and cannot do to records in charts, and what asking costs."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from clarity.application.charts import Charting, PageAsked
 from clarity.application.notes import NoteService
@@ -26,7 +25,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import NOW, TODAY, a_consent, a_patient, a_practitioner, an_actor, new_id
 from tests.canaries import plant
 from tests.practice import Practice, sql_practice
-from tests.servers import tampering
+from tests.servers import counted, tampering
 from tests.ties import consented, withdrew
 
 BODY = "Dreams of a lighthouse that is never lit."
@@ -152,25 +151,6 @@ async def test_what_a_consent_allowed_is_not_written_once_it_was_withdrawn(
                 await withdrew(practice, ada)
                 await work.notes.save(replace(opened, body="Slept well."))
         assert (await practice.events())[-1].outcome is Outcome.FAILED
-
-
-@contextmanager
-def counted(database: Database) -> Iterator[list[str]]:
-    """Collect the statements that ask for content."""
-    engines = {made.kw["bind"].sync_engine for made in (database.reading, database.snapshot)}
-    statements: list[str] = []
-
-    def remember(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("SELECT"):
-            statements.append(statement)
-
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", remember)
-    try:
-        yield statements
-    finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", remember)
 
 
 async def test_a_list_takes_as_many_statements_however_long_it_is_and_a_refusal_as_many_as_absence(
