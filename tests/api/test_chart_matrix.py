@@ -113,6 +113,10 @@ class Caller:
             relations &= {Relation.AUTHOR}
         return all(self._covered(action, resource, relations, label, patient.consents) for label in labels)
 
+    def needs_notice(self, patient: Charted, record: Filed) -> bool:
+        """Tell whether 42 CFR 2.32 wants a notice to go with a record that they are shown."""
+        return Label.PART2 in {patient.label, record.label} and Relation.SELF not in self.relations(patient)
+
     def _covered(
         self,
         action: Action,
@@ -212,13 +216,13 @@ async def _filed(clinic: Clinic, eve: Account, patient: Charted, dora: Practitio
                 patient.records.append(Filed(id=entity.id, resource=records.resource, label=label, draft=draft))
 
 
-def shown(answer: Response) -> set[str]:
-    """Return the ids in a list, having looked that it is whole and that its total is that of what it has."""
+def shown(answer: Response) -> dict[str, bool]:
+    """Return the ids in a list, and whether each goes with a notice; its total has to be that of what it has."""
     page = answer.json()
-    ids = {item["id"] for item in page["items"]}
+    found = {item["id"]: item["notice"] is not None for item in page["items"]}
     assert page["next_cursor"] is None
-    assert page["total"]["count"] == len(page["items"]) == len(ids)
-    return ids
+    assert page["total"]["count"] == len(page["items"]) == len(found)
+    return found
 
 
 def questions(ward: Ward) -> Iterator[tuple[Caller, Charted, Filed, Action]]:
@@ -245,6 +249,8 @@ async def test_every_role_is_shown_of_charts_what_was_decided_and_no_more(ward: 
         case = (caller.name, action, record.resource, patient.label, record.label, record.draft)
         if caller.may(action, record.resource, patient, record):
             assert answer.status_code == 200, case
+            if action is Action.VIEW:
+                assert (answer.json()["notice"] is not None) == caller.needs_notice(patient, record), case
             seen[record.resource] += 1
             continue
         assert answer.status_code == 404, case
@@ -279,7 +285,7 @@ async def test_lists_searches_and_totals_of_charts_have_what_the_caller_may_see_
         case = (caller.name, action, resource, patient.label, patient.tied, patient.consents)
         if caller.may(action, resource, patient):
             covered = {
-                str(record.id)
+                str(record.id): caller.needs_notice(patient, record)
                 for record in patient.records
                 if record.resource is resource and caller.may(action, resource, patient, record)
             }
