@@ -17,6 +17,7 @@ from clarity.domain.errors import Invalid
 from clarity.domain.ids import PatientId, PrescriptionId
 from clarity.domain.interactions import Interaction, InteractionQuery
 from clarity.domain.medications import (
+    MAX_OVERLAPS,
     Activity,
     Overlap,
     Prescription,
@@ -54,7 +55,7 @@ class PrescriptionsAsked:
 class Flagged:
     """Prescriptions, and which of them overlap with others of the patient in a drug or a substance.
 
-    Only what the actor may see is compared; `complete` tells whether all of that was.
+    Only what the actor may see is compared; `complete` tells whether all of that was, and all is told.
     """
 
     prescriptions: Page[Prescription]
@@ -111,7 +112,7 @@ class MedicationService:
         named = {one.id for one in page.items}
         overlaps = overlaps_among((*page.items, *others))
         concerned = tuple(one for one in overlaps if not named.isdisjoint(one.prescriptions))
-        return Flagged(prescriptions=page, overlaps=concerned, complete=complete)
+        return Flagged(prescriptions=page, overlaps=concerned, complete=complete and len(overlaps) < MAX_OVERLAPS)
 
     @retrying
     async def view(self, actor: Actor, patient: PatientId, prescription: PrescriptionId) -> Prescription:

@@ -20,6 +20,9 @@ FIRST_YEAR: Final = 1900
 _AHEAD: Final = timedelta(days=366)
 """How far ahead an order may begin, or a dosage of it: beyond a year it is a slip of the hand."""
 
+MAX_OVERLAPS: Final = 100
+"""How many pairs are told at most: whoever is told as many looks at the orders themselves."""
+
 _RXNORM = re.compile(r"[0-9]{1,8}", re.ASCII)
 
 
@@ -321,8 +324,8 @@ def overlap_of(one: Prescription, other: Prescription) -> Overlap | None:
     )
 
 
-def overlaps_among(prescriptions: tuple[Prescription, ...], *, at_most: int = 100) -> tuple[Overlap, ...]:
-    """Return which of some prescriptions overlap, each pair once, and no more than `at_most`."""
+def overlaps_among(prescriptions: tuple[Prescription, ...], *, at_most: int = MAX_OVERLAPS) -> tuple[Overlap, ...]:
+    """Return which of some prescriptions overlap, each pair once, those of the first ones first; at most `at_most`."""
     found: list[Overlap] = []
     for place, one in enumerate(prescriptions):
         for other in prescriptions[place + 1 :]:
