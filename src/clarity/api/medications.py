@@ -303,6 +303,8 @@ class OverlapOut(Wire):
     """The first of these days."""
     until: Day | None
     """The last; null if there is none."""
+    notice: NoticeOut | None = None
+    """What has to go with it under 42 CFR Part 2."""
 
     @classmethod
     def of(cls, overlap: Overlap) -> Self:
@@ -395,6 +397,8 @@ class AdherenceOut(Wire):
     days_covered: DecimalText | None
     """The proportion of days covered, as the Pharmacy Quality Alliance has it, by doses taken in the place of doses
     dispensed. From 0.8 on a patient counts as adherent with most medicines."""
+    notice: NoticeOut | None = None
+    """What has to go with it under 42 CFR Part 2."""
 
     @classmethod
     def of(cls, adherence: Adherence) -> Self:

@@ -13,6 +13,7 @@ from clarity.domain.dosages import Timing
 from clarity.domain.errors import Invalid
 from clarity.domain.interactions import DoseOutcome
 from clarity.domain.medications import FIRST_YEAR, Activity, Prescription
+from clarity.domain.records import Notice
 from clarity.domain.values import Confidential
 
 MAX_DAYS: Final = 366
@@ -30,7 +31,8 @@ class Adherence(Confidential):
     """What was told of the doses of one prescription from the day `since` through `until`.
 
     `days` are those of the period on which it was to be taken. `due` is how many doses were due on them, and `covered`
-    on how many the doses taken sufficed; both are `None` where it was taken as needed, or nobody said how often.
+    on how many the doses taken sufficed; both are `None` where it was taken as needed, or nobody said how often. The
+    `notice` is that of the prescription.
     """
 
     since: date
@@ -40,6 +42,7 @@ class Adherence(Confidential):
     skipped: int
     due: Decimal | None
     covered: int | None
+    notice: Notice | None = None
 
     @property
     def dose_ratio(self) -> Decimal | None:
@@ -102,6 +105,7 @@ def adherence_to(
         skipped=sum(day in counted and outcome is DoseOutcome.SKIPPED for day, outcome in doses),
         due=None if due is None else _decimal(due),
         covered=None if due is None else sum(_is_covered(day, timing, taken) for day, timing in regular),
+        notice=prescription.notice,
     )
 
 

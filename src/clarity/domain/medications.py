@@ -292,7 +292,8 @@ class Likeness(StrEnum):
 class Overlap(Confidential):
     """That two prescriptions of one patient have a drug or substances in common, and days on which both hold.
 
-    `since` is the first of these days and `until` the last, if there is one.
+    `since` is the first of these days and `until` the last, if there is one. What tells of a record under 42 CFR Part 2
+    has its `notice`.
     """
 
     prescriptions: tuple[PrescriptionId, PrescriptionId]
@@ -300,6 +301,7 @@ class Overlap(Confidential):
     substances: tuple[str, ...]
     since: date
     until: date | None
+    notice: Notice | None = None
 
 
 def overlap_of(one: Prescription, other: Prescription) -> Overlap | None:
@@ -321,6 +323,7 @@ def overlap_of(one: Prescription, other: Prescription) -> Overlap | None:
         substances=shared,
         since=since,
         until=until,
+        notice=one.notice or other.notice,
     )
 
 
