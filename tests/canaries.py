@@ -68,7 +68,12 @@ def hits_in_files(needles: Iterable[str], *roots: Path) -> set[str]:
 
 
 def content_of_resource(resource: dict[str, Any]) -> set[str]:
-    """Return the names, identifiers, streets, telephone numbers and e-mails in a FHIR Patient or Practitioner."""
+    """Return the names, identifiers, streets, telephone numbers and e-mails in a FHIR Patient or Practitioner.
+
+    Of an order of a medicine, the medicine.
+    """
+    if "medicationCodeableConcept" in resource:
+        return {str(resource["medicationCodeableConcept"]["text"])}
     found = {part for name in resource.get("name", ()) for part in (name.get("family", ""), *name.get("given", ()))}
     found |= {identifier.get("value", "") for identifier in resource.get("identifier", ())}
     found |= {telecom.get("value", "") for telecom in resource.get("telecom", ())}

@@ -1684,6 +1684,55 @@ REMOVALS = (
     ),
     # Import
     Removal(
+        "While its source says the same, what was changed here stays",
+        "application/imports/charts.py",
+        "if before.source_digest == incoming.record.source_digest:",
+        "if False:",
+        "contract/test_imports_of_charts.py::test_what_was_said_here_stays_until_the_source_says_something_else",
+    ),
+    Removal(
+        "A resource of one patient does not become another's",
+        "application/imports/charts.py",
+        "if found.patient != whose.patient:",
+        "if False:",
+        "contract/test_imports_of_charts.py::test_a_resource_of_one_patient_does_not_become_anothers",
+    ),
+    Removal(
+        "Nothing is added to the chart of whoever was deleted",
+        "application/imports/charts.py",
+        "if whose.standing is None or whose.standing.deleted:",
+        "if False:",
+        "contract/test_imports_of_charts.py::test_nothing_is_added_to_the_chart_of_somebody_who_was_deleted",
+    ),
+    Removal(
+        "Only the system imports into charts",
+        "application/imports/charts.py",
+        "if len(admitted) < len(records):",
+        "if False:",
+        "contract/test_imports_of_charts.py::test_only_the_system_imports_into_charts",
+    ),
+    Removal(
+        "What is marked as a psychotherapy note is not imported",
+        "fhir/documents.py",
+        'return "psychotherapy note" if label is Label.PSYCHOTHERAPY else ""',
+        'return ""',
+        "unit/fhir/test_charts.py::test_documents_that_are_no_notes_are_left_out_and_counted",
+    ),
+    Removal(
+        "Of a medicine that is not to be given, no prescription is made",
+        "fhir/prescriptions.py",
+        "if resource.do_not_perform:",
+        "if False:",
+        "unit/fhir/test_charts.py::test_what_is_no_order_is_left_out_and_counted",
+    ),
+    Removal(
+        "A chart that does not fit into memory is refused",
+        "fhir/folders.py",
+        "if chart.size > DOCUMENT_LIMIT}",
+        "if False}",
+        "integration/test_import_files.py::test_a_chart_that_does_not_fit_into_memory_is_refused",
+    ),
+    Removal(
         "A bomb is left packed",
         "fhir/files.py",
         "if len(document) > DOCUMENT_LIMIT:",
@@ -2894,6 +2943,13 @@ REMOVALS = (
         "unit/domain/test_notes.py::test_of_a_signed_note_nothing_changes",
     ),
     Removal(
+        "A note that was written here follows no source",
+        "domain/notes.py",
+        "if not before.sources or any(",
+        "if any(",
+        "unit/domain/test_notes.py::test_only_what_was_imported_follows_a_source_and_keeps_what_was_added_here",
+    ),
+    Removal(
         "What was said of a request to amend a note stays",
         "domain/notes.py",
         "not all(\n            now.continues(was)",
@@ -3125,6 +3181,13 @@ REMOVALS = (
         "if not right_to(actor, Action.LIST, Resource.APPOINTMENT).exists:",
         "if False:",
         "contract/test_appointments.py::test_appointments_are_for_the_desk_those_who_care_and_the_patient",
+    ),
+    Removal(
+        "A list of appointments has those alone that their exact labels allow",
+        "persistence/appointments/repository.py",
+        "page += [record for record in records if self._may_be_shown(scope, record, None)]",
+        "page += records",
+        "api/test_chart_matrix.py::test_lists_searches_and_totals_of_charts_have_what_the_caller_may_see_and_nothing_else",
     ),
     Removal(
         "A row that says otherwise than its sealed appointment does not open",

@@ -11,14 +11,15 @@ from clarity.application.admission import admit
 from clarity.application.charts import Charting
 from clarity.application.imports import BadInput, ImportService, Incoming, Taken, Tally
 from clarity.application.ports import ChartRepository, Work
-from clarity.domain.access import Action
+from clarity.domain.access import Action, Role
 from clarity.domain.appointments import Appointment, AppointmentStatus
 from clarity.domain.audit import Outcome
+from clarity.domain.errors import Forbidden
 from clarity.domain.ids import PatientId
 from clarity.domain.medications import Prescription, PrescriptionStatus
 from clarity.domain.notes import Note, NoteStatus
 from clarity.domain.records import Label, Resource
-from tests.builders import NOW, new_id, the_operator
+from tests.builders import NOW, an_actor, new_id, the_operator
 from tests.bundles import (
     Json,
     a_document,
@@ -228,6 +229,18 @@ async def test_nothing_is_added_to_the_chart_of_somebody_who_was_deleted(
     await removed(practice.begin, ada)
     bad = await refused(imports, incoming(an_order("Patient/ada")))
     assert "an import adds nothing to their chart" in bad.problem
+
+
+async def test_only_the_system_imports_into_charts(practice: Practice, imports: ImportService) -> None:
+    await take(imports)
+    unit = incoming(an_order("Patient/ada", id="o"))
+    for role in (Role.CLINICIAN, Role.ADMINISTRATOR):
+        with pytest.raises(Forbidden):
+            await imports.take(an_actor(role), unit)
+    async with practice.reading() as work:
+        assert await work.sources.find(["import|MedicationRequest/o"]) == {}
+    refused_ = [event for event in await practice.events() if event.outcome is Outcome.REFUSED]
+    assert {(event.resource, event.action) for event in refused_} == {(Resource.PRESCRIPTION, Action.IMPORT)}
 
 
 @pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)

@@ -11,7 +11,7 @@ from clarity.application.admission import Admitted, admit_each
 from clarity.application.imports.incoming import Charted, IncomingRecord, Place
 from clarity.application.imports.report import Tally
 from clarity.application.ports import ChartRepository, SourcedRecord, Work
-from clarity.domain.access import Action, Actor
+from clarity.domain.access import Action, Actor, Reason
 from clarity.domain.appointments import Appointment
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Conflict, DanglingReference, Forbidden
@@ -127,6 +127,8 @@ class ChartIntake:
         attempt = Attempt(actor=self.actor, action=Action.IMPORT, at=self.now, resource=kind, patient=patient)
         admitted = admit_each(self.work.note(attempt), records)
         if len(admitted) < len(records):
+            attempt.ids = tuple(one.id for one in records)
+            attempt.refuse(Reason.NO_SUCH_RIGHT)
             raise Forbidden
         return admitted
 
