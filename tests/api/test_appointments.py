@@ -1,15 +1,19 @@
 """Appointments through HTTP: booked by the clock on the wall, refused where they overlap, and shown by day."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
 
+from clarity.api.appointments import AppointmentOut
 from clarity.domain.access import Role
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.people import Concept
 from tests.api.clinic import Chart, Clinic, code, fields, seen
 from tests.api.test_credentials import a_machine, issued
-from tests.builders import a_patient, new_id
+from tests.builders import NOW, a_patient, an_appointment, new_id
 
 PLAIN: dict[str, Any] = {"starts_at": "2026-03-16T09:00", "minutes": 50, "kind": "therapy", "reason": "Panic at night"}
 
@@ -171,3 +175,10 @@ async def test_of_many_who_want_one_slot_the_others_are_told_so(
     )
     assert sorted(answer.status_code for answer in answers) == [201, *[409] * 11]
     assert {code(answer) for answer in answers if answer.is_error} == {"overlapping"}
+
+
+def test_what_an_imported_appointment_is_for_is_shown_in_words_of_its_source() -> None:
+    one = an_appointment(PatientId(new_id()), PractitionerId(new_id()), NOW)
+    shown = AppointmentOut.of(replace(one, service=Concept(text="Psychotherapy, 50 minutes")))
+    assert shown.service is not None
+    assert (shown.service.text, AppointmentOut.of(one).service) == ("Psychotherapy, 50 minutes", None)
