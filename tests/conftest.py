@@ -33,6 +33,7 @@ _FOR_SOAK: dict[str, str | tuple[str, ...]] = {
     "test_every_role_is_shown_of_charts_what_was_decided_and_no_more": "sqlite",
     "test_lists_searches_and_totals_of_charts_have_what_the_caller_may_see_and_nothing_else": "sqlite",
     "test_a_psychotherapy_note_is_in_nothing_of_anybody_else": "sqlite",
+    "test_pages_of_charts_do_not_tell_how_much_is_left_out_of_them": "sqlite",
     "test_every_operation_lets_in_whom_the_policy_names_and_nobody_else": "sqlite",
     "test_what_needs_no_log_in_is_answered_without": "sqlite",
     "test_what_one_process_revokes_the_other_refuses_with_the_next_request": "sqlite",

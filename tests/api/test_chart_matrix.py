@@ -196,7 +196,7 @@ async def _filed(clinic: Clinic, eve: Account, patient: Charted, dora: Practitio
     actor = replace(an_actor(practitioner=eve.practitioner), id=eve.id)
     of: Any = patient.id
     async with clinic.practice.begin() as work:
-        for hour, label in enumerate((Label.NORMAL, Label.RESTRICTED, Label.PART2, Label.PSYCHOTHERAPY)):
+        for hour, label in enumerate((Label.PART2, Label.PSYCHOTHERAPY, Label.NORMAL, Label.RESTRICTED)):
             kind = NoteKind.PSYCHOTHERAPY if label is Label.PSYCHOTHERAPY else NoteKind.PROGRESS
             note = Note(id=NoteId(new_id()), patient=of, kind=kind, body=BODY, label=label, signed_at=NOW)
             made: list[tuple[Any, Any]] = [(work.notes, note)]
@@ -300,3 +300,19 @@ async def test_lists_searches_and_totals_of_charts_have_what_the_caller_may_see_
     events = (await ward.clinic.practice.events())[before:]
     assert len(events) == asked
     assert set(Counter(event.request for event in events).values()) == {1}
+
+
+async def test_pages_of_charts_do_not_tell_how_much_is_left_out_of_them(ward: Ward) -> None:
+    anna, patients = ward.callers[0], ward.patients[:3]
+    for resource, patient in product(PATHS, patients):
+        if not anna.may(Action.LIST, resource, patient):
+            continue
+        of_kind = [one for one in patient.records if one.resource is resource]
+        covered = [one for one in of_kind if anna.may(Action.LIST, resource, patient, one)]
+        query: dict[str, Any] = {"limit": 1, "cursor": ""}
+        pages = list[int]()
+        while query["cursor"] is not None:
+            page = (await anna.http.get(f"/patients/{patient.id}/{PATHS[resource]}", params=query)).json()
+            pages.append(len(page["items"]))
+            query["cursor"] = page["next_cursor"]
+        assert pages == [1] * len(covered), (resource, patient.label)

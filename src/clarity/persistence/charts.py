@@ -258,18 +258,22 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         """Return some records of a chart that `scope` covers, after looking through no more than is bearable."""
         whose, rows = as_fetched(chart.whose), self.table.rows
         asked = self._asked(scope, chart, conditions)
-        found = list[Sealed]()
-        for _ in range(LOOKED_THROUGH // _ROWS_IN_A_STEP):
-            behind = [] if after is None else [rows.id < after]
-            size = at_most + 1 if provided is None else _ROWS_IN_A_STEP
+        found, looked, place = list[Sealed](), 0, after
+        size = at_most + 1 if provided is None else _ROWS_IN_A_STEP
+        while looked < LOOKED_THROUGH:
+            behind = [] if place is None else [rows.id < place]
             some = self.table.fetched.where(*asked, *behind).order_by(rows.id.desc()).limit(size)
             fetched = (await self.session.execute(some)).all()
             for row in fetched:
+                record = standing_as(self.table.record_of(row), whose)
+                place = record.id
+                # What is kept from somebody must not show by what a page lacks, nor by where it ends.
+                if not self._may_be_shown(scope, record, None):
+                    continue
                 if len(found) == at_most:
                     return UncountedPage(records=found, resume=after)
-                record = standing_as(self.table.record_of(row), whose)
-                after = record.id
-                if self._may_be_shown(scope, record, provided):
+                after, looked = record.id, looked + 1
+                if provided is None or self._may_be_shown(scope, record, provided):
                     found.append(record)
             if len(fetched) < size:
                 return UncountedPage(records=found)
