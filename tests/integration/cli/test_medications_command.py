@@ -41,12 +41,10 @@ def test_a_prescription_from_its_order_to_its_end_and_what_was_told_of_it(practi
     assert [one["dose"] for one in kept["items"] if one.get("prescription") == order] == ["taken"]
     period = ("--since", "2026-02-20", "--until", "2026-02-21")
     assert json.loads(medications("adherence", patient, order, *period, "--json"))["dose_ratio"] == "0.500"
-    assert "50%" in medications("adherence", patient, order, *period)
 
     medications("stop", patient, order, "--version", "4", "--reason", "Remission", "--day", "2026-03-01")
     assert "Remission" in medications("show", patient, order)
     assert order not in medications("list", patient, "--on", "2026-03-01", "--json")
-    assert medications("history", patient, order).count("2026-01-10") == 5
     versions = json.loads(medications("history", patient, order, "--json"))
     assert [one["prescription"]["status"] for one in versions][:2] == ["stopped", "active"]
     assert "mistaken" in medications("list", patient, "--all")
