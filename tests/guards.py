@@ -3008,7 +3008,7 @@ REMOVALS = (
     Removal(
         "Open requests are listed by exact labels",
         "application/notes.py",
-        " if work.notes.is_covered(scope, one)]",
+        " if work.notes.is_covered(scope, one.record)]",
         "]",
         "contract/test_notes.py::test_open_requests_are_listed_by_when_they_are_due_for_those_who_decide",
     ),
