@@ -3,15 +3,15 @@
     python -m benchmarks.bulk [--quick] [--json] [--rounds 5] [--data FOLDER]
 
 **Import.** What `clarity import` does, in one process beside PostgreSQL, on files that are made first
-(`benchmarks/bundles.py`): a bundle of 300 resources for each patient. Of these a patient and up to three practitioners
-are stored, sealed and audited in one transaction for a bundle; encounters are read for who cares for whom; all others
-are checked, counted by type and not stored, since they have no place here yet. So there are two figures: resources that
-were read, decided on and accounted for in a second (`resources_per_s`), and records that were stored in a second
-(`stored_per_s`). Beside them `patients_per_s`: files with patients and nothing else, of which all are stored, each in a
-transaction of its own; and `again_per_s`, the same bundles once more, which changes nothing. Each round imports into an
-empty practice; that as many patients and practitioners are in the database as were said to be, and that every resource
-was counted, is checked. With `--data`, or where CLARITY_TEST_DATA or ../shared/data has Synthea's own files, these are
-imported too: `of_synthea`.
+(`benchmarks/bundles.py`): a bundle of 300 resources for each patient. Of these a patient, up to three practitioners and
+seven prescriptions are stored, sealed and audited in one transaction for a bundle; encounters are read for who cares
+for whom, conditions for what a medicine is for; all others are checked, counted by type and not stored, since they have
+no place here yet. So there are two figures: resources that were read, decided on and accounted for in a second
+(`resources_per_s`), and records that were stored in a second (`stored_per_s`). Beside them `patients_per_s`: files with
+patients and nothing else, of which all are stored, each in a transaction of its own; and `again_per_s`, the same
+bundles once more, which changes nothing. Each round imports into an empty practice; that as many records are in the
+database as were said to be, and that every resource was counted, is checked. With `--data`, or where CLARITY_TEST_DATA
+or ../shared/data has Synthea's own files, these are imported too: `of_synthea`.
 
 **COPY.** See `benchmarks/copying.py`. `copy_ratio` is rows a second of `sealed` over those of `plain`, both in tables
 without secondary indexes, by as many processes as there are cores. `copy_ratios` has all the others: what it costs to
@@ -49,6 +49,10 @@ BOUNDS = {"resources_per_s": Bound(at_least=5_000), "copy_ratio": Bound(at_least
 _BUNDLES, _PATIENTS, _ROWS_EACH = 150, 500, 20_000
 _QUICK_BUNDLES, _QUICK_PATIENTS, _QUICK_ROWS_EACH = 8, 20, 1_000
 _STEPS = 5_000
+_STORED = (
+    "SELECT (SELECT count(*) FROM patients) + (SELECT count(*) FROM practitioners)"
+    " + (SELECT count(*) FROM appointments) + (SELECT count(*) FROM prescriptions) + (SELECT count(*) FROM notes)"
+)
 _HERE = Path(__file__).resolve().parent.parent
 
 
@@ -121,11 +125,12 @@ async def imported(practice: Practice, files: Files, *, again: bool = False) -> 
     async with running(practice.settings.unhurried()) as services:
         report, seconds, processor = await _timed(services, files.folder)
     assert report.ok, f"not all could be imported: {report.bad[0]}"
-    tallies = (report.patients, report.practitioners)
-    counted = sum(tally.added + tally.changed + tally.unchanged for tally in tallies) + report.unplaced.total()
+    tallies = (report.patients, report.practitioners, *report.records.values())
+    counted = sum(tally.added + tally.changed + tally.unchanged for tally in tallies)
+    counted += report.unplaced.total() + report.left_out.total()
     assert counted == files.resources, f"of {files.resources} resources {counted} were accounted for"
     assert report.changed_nothing == again, "what was new is not what was expected to be"
-    stored = report.patients.added + report.practitioners.added
+    stored = sum(tally.added for tally in tallies)
     if not again:
         assert stored == await _rows(practice), "not as many records are stored as were said to be"
     return Imported(counted, stored, seconds, processor)
@@ -140,8 +145,7 @@ async def _timed(services: Services, folder: Path) -> tuple[ImportReport, float,
 
 async def _rows(practice: Practice) -> int:
     async with connected(practice.owner_url) as connection:
-        query = "SELECT (SELECT count(*) FROM patients) + (SELECT count(*) FROM practitioners)"
-        return int(await connection.fetchval(query))
+        return int(await connection.fetchval(_STORED))
 
 
 def synthea_files(named: Path | None) -> Files | None:
@@ -157,7 +161,8 @@ def synthea_files(named: Path | None) -> Files | None:
 def _resources_in(unit: Incoming | BadInput) -> int:
     if isinstance(unit, BadInput):
         return 0
-    return len(unit.practitioners) + len(unit.patients) + sum(unit.unplaced.values())
+    kept = len(unit.practitioners) + len(unit.patients) + len(unit.records)
+    return kept + sum(unit.unplaced.values()) + sum(unit.left_out.values())
 
 
 def written(folder: Path, write: Callable[..., int], count: int) -> Files:

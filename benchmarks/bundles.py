@@ -306,6 +306,21 @@ def _observation(record: _Record, number: int) -> Json:
     }
 
 
+def _order(record: _Record, number: int) -> Json:
+    return {
+        "status": "stopped",
+        "intent": "order",
+        "medicationCodeableConcept": _concept(
+            "http://www.nlm.nih.gov/research/umls/rxnorm", "310965", "Ibuprofen 200 MG"
+        ),
+        "subject": record.patient,
+        "encounter": record.to("Encounter", number),
+        "authoredOn": _DAY.format(number % 28 + 1, 12),
+        "requester": record.staff(number % STAFF),
+        "reasonReference": [record.to("Condition", number)],
+    }
+
+
 def _coded(name: str, system: str, code: str, display: str) -> Callable[[_Record, int], Json]:
     """Return what makes a resource that says little more than a code."""
 
@@ -323,9 +338,7 @@ _MADE: dict[str, Callable[[_Record, int], Json]] = {
     "Observation": _observation,
     "Procedure": _coded("code", _SNOMED, "73761001", "Colonoscopy"),
     "Immunization": _coded("vaccineCode", "http://hl7.org/fhir/sid/cvx", "140", "Influenza, seasonal, injectable"),
-    "MedicationRequest": _coded(
-        "medicationCodeableConcept", "http://www.nlm.nih.gov/research/umls/rxnorm", "310965", "Ibuprofen 200 MG"
-    ),
+    "MedicationRequest": _order,
     "DiagnosticReport": _coded("code", _LOINC, "57698-3", "Lipid Panel"),
     "CarePlan": _coded("category", _SNOMED, "91251008", "Physical therapy procedure"),
     "Goal": _coded("description", _SNOMED, "413350009", "Finding"),

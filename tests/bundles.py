@@ -1,6 +1,7 @@
 """FHIR resources and bundles to import. Each builder takes what matters to a test and makes up the rest."""
 
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ from clarity.application.imports import BadInput, Incoming, InputLabel
 from clarity.fhir.bundles import read_bundle
 from clarity.fhir.circle import Reading
 from clarity.fhir.inputs import FhirInputs
+from clarity.fhir.prescriptions import RXNORM
 from clarity.fhir.strict import allow_all
 from tests.builders import TODAY, new_id
 
@@ -148,6 +150,60 @@ def an_encounter(subject: str, *practitioners: str, **more: Any) -> Json:
         "participant": [{"individual": {"reference": practitioner}} for practitioner in practitioners],
         **more,
     }
+
+
+def an_order(subject: str, name: str = "sertraline 50 MG Oral Tablet", **more: Any) -> Json:
+    """Return a `MedicationRequest` resource; an element given as `None` is left out."""
+    order = {
+        "resourceType": "MedicationRequest",
+        "id": str(uuid4()),
+        "status": "active",
+        "intent": "order",
+        "medicationCodeableConcept": {"coding": [{"system": RXNORM, "code": "312941"}], "text": name},
+        "subject": {"reference": subject},
+        "authoredOn": "2026-01-05T09:00:00+01:00",
+        **more,
+    }
+    return {name: value for name, value in order.items() if value is not None}
+
+
+def a_document(subject: str, text: str = "Slept well.", **more: Any) -> Json:
+    """Return a `DocumentReference` resource with a text; an element given as `None` is left out."""
+    document = {
+        "resourceType": "DocumentReference",
+        "id": str(uuid4()),
+        "status": "current",
+        "type": {"coding": [{"system": "http://loinc.org", "code": "11506-3", "display": "Progress note"}]},
+        "subject": {"reference": subject},
+        "date": "2026-01-05T10:30:00.5+01:00",
+        "author": [{"display": "Dr. Anna Freud"}],
+        "content": [{"attachment": an_attachment(text)}],
+        **more,
+    }
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def an_attachment(text: str | bytes, kind: str = "text/plain; charset=utf-8") -> Json:
+    """Return an attachment that carries a text."""
+    data = text if isinstance(text, bytes) else text.encode()
+    return {"contentType": kind, "data": b64encode(data).decode()}
+
+
+def a_fhir_appointment(subject: str, practitioner: str, **more: Any) -> Json:
+    """Return an `Appointment` resource; an element given as `None` is left out."""
+    appointment = {
+        "resourceType": "Appointment",
+        "id": str(uuid4()),
+        "status": "booked",
+        "start": "2026-04-01T09:00:00+02:00",
+        "end": "2026-04-01T09:50:00+02:00",
+        "participant": [
+            {"actor": {"reference": subject}, "status": "accepted"},
+            {"actor": {"reference": practitioner}, "status": "accepted"},
+        ],
+        **more,
+    }
+    return {name: value for name, value in appointment.items() if value is not None}
 
 
 def urn(resource: Json) -> str:

@@ -68,7 +68,12 @@ def hits_in_files(needles: Iterable[str], *roots: Path) -> set[str]:
 
 
 def content_of_resource(resource: dict[str, Any]) -> set[str]:
-    """Return the names, identifiers, streets, telephone numbers and e-mails in a FHIR Patient or Practitioner."""
+    """Return the names, identifiers, streets, telephone numbers and e-mails in a FHIR Patient or Practitioner.
+
+    Of an order of a medicine, the medicine.
+    """
+    if "medicationCodeableConcept" in resource:
+        return {str(resource["medicationCodeableConcept"]["text"])}
     found = {part for name in resource.get("name", ()) for part in (name.get("family", ""), *name.get("given", ()))}
     found |= {identifier.get("value", "") for identifier in resource.get("identifier", ())}
     found |= {telecom.get("value", "") for telecom in resource.get("telecom", ())}
@@ -84,6 +89,8 @@ _OF_CONTENT = frozenset(
     {
         *("family", "given", "text", "notes", "value", "ssn", "email", "mrn", "name", "lines", "city", "maiden"),
         *("password", "current", "new", "token", "refresh_token", "access_token", "code", "secret"),
+        *("title", "body", "encounter", "why", "told"),
+        *("summary", "payload", "indication", "instruction", "as_needed_for", "prescribed_by", "why"),
         *("reason", "note", "what", "from_whom", "to_whom", "document", "signed_by", "basis", "affiliation"),
     }
 )

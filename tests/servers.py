@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clarity.config import DatabaseAddress
@@ -301,3 +301,22 @@ async def tampering(database: Database) -> AsyncIterator[AsyncSession]:
             await session.commit()
     finally:
         await engine.dispose()
+
+
+@contextmanager
+def counted(database: Database) -> Iterator[list[str]]:
+    """Collect the statements that ask for content."""
+    engines = {made.kw["bind"].sync_engine for made in (database.reading, database.snapshot)}
+    statements: list[str] = []
+
+    def remember(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            statements.append(statement)
+
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", remember)
+    try:
+        yield statements
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", remember)

@@ -1,14 +1,19 @@
 """Appointments through HTTP: booked by the clock on the wall, refused where they overlap, and shown by day."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
 
+from clarity.api.appointments import AppointmentOut
 from clarity.domain.access import Role
+from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.people import Concept
 from tests.api.clinic import Chart, Clinic, code, fields, seen
-from tests.builders import a_patient, new_id
+from tests.api.test_credentials import a_machine, issued
+from tests.builders import NOW, a_patient, an_appointment, new_id
 
 PLAIN: dict[str, Any] = {"starts_at": "2026-03-16T09:00", "minutes": 50, "kind": "therapy", "reason": "Panic at night"}
 
@@ -59,34 +64,33 @@ async def test_an_appointment_from_its_booking_to_its_end(clinic: Clinic, chart:
     assert history["next_before"] == 3
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"starts_at": "2026-03-13T09:00"}, "starts_at"),  # over
-        ({"starts_at": "2026-03-21T09:00"}, "starts_at"),  # a Saturday
-        ({"starts_at": "2026-03-16T19:30"}, "starts_at"),  # until after hours
-        ({"starts_at": "2026-03-16T09:00:30"}, "starts_at"),
-        ({"starts_at": "2031-03-17T09:00"}, "starts_at"),
-        ({"starts_at": "2026-02-30T09:00"}, "starts_at"),
-        ({"starts_at": "2027-03-14T02:30", "outside_hours": True}, "starts_at"),  # left out as clocks go forward
-        ({"starts_at": "2026-11-01T01:30", "outside_hours": True}, "starts_at"),  # comes twice
-        ({"starts_at": "2026-11-01T01:30:00-04:00", "fold": "first", "outside_hours": True}, "fold"),
-        ({"minutes": 4}, "minutes"),
-        ({"minutes": 721}, "minutes"),
-        ({"practitioner": str(new_id())}, "practitioner"),
-        ({"label": "psychotherapy"}, "label"),
-        ({"reason": "a\u0007b"}, "reason"),
-        ({"kind": "surgery"}, "kind"),
-        ({"ends_at": "2026-03-16T10:00"}, "body"),
-    ],
-)
-async def test_what_cannot_be_booked_is_refused_by_its_field(
-    memory_clinic: Clinic, memory_chart: Chart, body: dict[str, Any], field: str
-) -> None:
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"starts_at": "2026-03-13T09:00"}, "starts_at"),  # over
+    ({"starts_at": "2026-03-21T09:00"}, "starts_at"),  # a Saturday
+    ({"starts_at": "2026-03-16T19:30"}, "starts_at"),  # until after hours
+    ({"starts_at": "2026-03-16T09:00:30"}, "starts_at"),
+    ({"starts_at": "2031-03-17T09:00"}, "starts_at"),
+    ({"starts_at": "2026-02-30T09:00"}, "starts_at"),
+    ({"starts_at": "2027-03-14T02:30", "outside_hours": True}, "starts_at"),  # left out as clocks go forward
+    ({"starts_at": "2026-11-01T01:30", "outside_hours": True}, "starts_at"),  # comes twice
+    ({"starts_at": "2026-11-01T01:30:00-04:00", "fold": "first", "outside_hours": True}, "fold"),
+    ({"minutes": 4}, "minutes"),
+    ({"minutes": 721}, "minutes"),
+    ({"practitioner": str(new_id())}, "practitioner"),
+    ({"label": "psychotherapy"}, "label"),
+    ({"reason": "a\u0007b"}, "reason"),
+    ({"kind": "surgery"}, "kind"),
+    ({"ends_at": "2026-03-16T10:00"}, "body"),
+]
+
+
+async def test_what_cannot_be_booked_is_refused_by_its_field(memory_clinic: Clinic, memory_chart: Chart) -> None:
     desk = await memory_clinic.front_desk()
-    answer = await desk.post(f"{memory_chart.path}/appointments", json=wanted(memory_chart, **body))
-    assert (answer.status_code, fields(answer)) == (422, [field])
-    assert (await desk.get(f"{memory_chart.path}/appointments")).json()["items"] == []
+    path = f"{memory_chart.path}/appointments"
+    for body, field in REFUSED:
+        answer = await desk.post(path, json=wanted(memory_chart, **body))
+        assert (answer.status_code, fields(answer)) == (422, [field]), body
+    assert (await desk.get(path)).json()["items"] == []
 
 
 async def test_a_time_that_comes_twice_is_booked_once_it_is_said_which(
@@ -153,6 +157,14 @@ async def test_a_calendar_tells_when_and_not_whom(clinic: Clinic, chart: Chart, 
     herself = await clinic.logged_in(Role.PATIENT, patient=chart.patient.id)
     assert (await herself.get(path)).status_code == 403
 
+    credential = await issued(clinic, await a_machine(clinic), ["schedule:list"])
+    machine = clinic.caller(credential["credential"])
+    assert (await machine.get(path)).text.replace("\r\n", "\n").count("BEGIN:VEVENT") == 1
+    assert (await machine.get(f"{chart.path}/appointments")).status_code == 404
+    administrator = await clinic.logged_in(Role.ADMINISTRATOR)
+    await administrator.delete(f"/credentials/{credential['id']}")
+    assert (await machine.get(path)).status_code == 401
+
 
 async def test_of_many_who_want_one_slot_the_others_are_told_so(
     clinic: Clinic, chart: Chart, desk: AsyncClient
@@ -163,3 +175,10 @@ async def test_of_many_who_want_one_slot_the_others_are_told_so(
     )
     assert sorted(answer.status_code for answer in answers) == [201, *[409] * 11]
     assert {code(answer) for answer in answers if answer.is_error} == {"overlapping"}
+
+
+def test_what_an_imported_appointment_is_for_is_shown_in_words_of_its_source() -> None:
+    one = an_appointment(PatientId(new_id()), PractitionerId(new_id()), NOW)
+    shown = AppointmentOut.of(replace(one, service=Concept(text="Psychotherapy, 50 minutes")))
+    assert shown.service is not None
+    assert (shown.service.text, AppointmentOut.of(one).service) == ("Psychotherapy, 50 minutes", None)

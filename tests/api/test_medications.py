@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import pytest
-
 from clarity.domain.access import Role
 from tests.api.clinic import Chart, Clinic, code, fields, seen
 
 SENT: dict[str, Any] = {
     "name": "Sertraline 50 MG Oral Tablet",
-    "code": "312940",
+    "code": "312941",
     "ingredients": [{"name": "Sertraline", "code": "36437"}],
     "dosage": {
         "dose": {"value": "50.5", "unit": "mg"},
@@ -121,37 +119,35 @@ async def test_contacts_and_what_they_tell_of_doses(clinic: Clinic, chart: Chart
         refused = await himself.post(path, json=told | wrong)
         assert (refused.status_code, fields(refused)) == (422, [field]), wrong
     assert len((await himself.get(path)).json()["items"]) == 1
-    for method in ("put", "patch", "delete"):
-        assert (await himself.request(method.upper(), f"{path}/{shown.json()['id']}")).status_code == 405
 
 
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
-        ({"dosage": SENT["dosage"] | {"dose": {"value": "-50", "unit": "mg"}}}, "dosage.dose.value"),
-        ({"dosage": SENT["dosage"] | {"dose": {"value": "5000000", "unit": "mg"}}}, "dosage.dose.value"),
-        ({"dosage": SENT["dosage"] | {"dose": {"value": "fifty", "unit": "mg"}}}, "dosage.dose.value"),
-        ({"dosage": SENT["dosage"] | {"dose": {"value": "NaN", "unit": "mg"}}}, "dosage.dose.value"),
-        ({"dosage": SENT["dosage"] | {"dose": {"value": "1", "unit": "stone"}}}, "dosage.dose.unit"),
-        ({"dosage": SENT["dosage"] | {"dose": {"value": "1"}}}, "dosage.dose.unit"),
-        ({"dosage": SENT["dosage"] | {"dose": None}}, "dosage.dose"),
-        ({"dosage": SENT["dosage"] | {"route": "by-post"}}, "dosage.route"),
-        ({"dosage": SENT["dosage"] | {"timing": {"frequency": 0}}}, "dosage.timing.frequency"),
-        ({"dosage": SENT["dosage"] | {"as_needed": True}}, "dosage.as_needed_for"),
-        ({"code": "sertraline"}, "code"),
-        ({"ingredients": [{"name": ""}]}, "ingredients.0.name"),
-        ({"start": "2026-02-30"}, "start"),
-        ({"start": "2028-01-01"}, "start"),
-        ({"until": "2026-02-28"}, "until"),
-        ({"label": "psychotherapy"}, "label"),
-    ],
+WRONG: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"dosage": SENT["dosage"] | {"dose": {"value": "-50", "unit": "mg"}}}, "dosage.dose.value"),
+    ({"dosage": SENT["dosage"] | {"dose": {"value": "5000000", "unit": "mg"}}}, "dosage.dose.value"),
+    ({"dosage": SENT["dosage"] | {"dose": {"value": "fifty", "unit": "mg"}}}, "dosage.dose.value"),
+    ({"dosage": SENT["dosage"] | {"dose": {"value": "NaN", "unit": "mg"}}}, "dosage.dose.value"),
+    ({"dosage": SENT["dosage"] | {"dose": {"value": int("9" * 4_000), "unit": "mg"}}}, "dosage.dose.value"),
+    ({"dosage": SENT["dosage"] | {"dose": {"value": "1_0", "unit": "mg"}}}, "dosage.dose.value"),
+    ({"dosage": SENT["dosage"] | {"dose": {"value": "1", "unit": "stone"}}}, "dosage.dose.unit"),
+    ({"dosage": SENT["dosage"] | {"dose": {"value": "1"}}}, "dosage.dose.unit"),
+    ({"dosage": SENT["dosage"] | {"dose": None}}, "dosage.dose"),
+    ({"dosage": SENT["dosage"] | {"route": "by-post"}}, "dosage.route"),
+    ({"dosage": SENT["dosage"] | {"timing": {"frequency": 0}}}, "dosage.timing.frequency"),
+    ({"dosage": SENT["dosage"] | {"as_needed": True}}, "dosage.as_needed_for"),
+    ({"code": "sertraline"}, "code"),
+    ({"ingredients": [{"name": ""}]}, "ingredients.0.name"),
+    ({"start": "2026-02-30"}, "start"),
+    ({"start": "2028-01-01"}, "start"),
+    ({"until": "2026-02-28"}, "until"),
+    ({"label": "psychotherapy"}, "label"),
 )
-async def test_an_order_that_nobody_means_is_refused_by_its_field(
-    memory_chart: Chart, wrong: dict[str, Any], field: str
-) -> None:
+
+
+async def test_an_order_that_nobody_means_is_refused_by_its_field(memory_chart: Chart) -> None:
     path = f"{memory_chart.path}/prescriptions"
-    refused = await memory_chart.clinician.post(path, json=SENT | wrong)
-    assert (refused.status_code, fields(refused)) == (422, [field])
+    for wrong, field in WRONG:
+        refused = await memory_chart.clinician.post(path, json=SENT | wrong)
+        assert (refused.status_code, fields(refused)) == (422, [field]), wrong
     assert (await memory_chart.clinician.get(path)).json()["total"] == {"count": 0, "exact": True}
 
 

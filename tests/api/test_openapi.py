@@ -14,6 +14,7 @@ from clarity import api
 from clarity.api import problems, wire
 from clarity.api.app import create_app
 from clarity.api.options import ApiOptions
+from clarity.application.pages import MAX_PAGE
 from tests.api.clinic import Clinic
 from tests.builders import TODAY
 
@@ -109,6 +110,38 @@ def test_whatever_needs_a_log_in_may_find_it_too_weak(document: dict[str, Any]) 
     for operation in asking:
         examples = operation["responses"]["403"]["content"][problems.MEDIA_TYPE]["examples"]
         assert "second-factor-missing" in examples, operation["operationId"]
+
+
+# These have no limit: the first three end by themselves, of consents there are few, and the others are bounded by days.
+BOUNDED_OTHERWISE = {
+    "list_own_sessions",
+    "list_sessions_of_account",
+    "list_note_templates",
+    "list_consents",
+    "move_appointment",
+    "cancel_appointment",
+    "view_day",
+    "list_closures",
+}
+
+
+def test_every_list_has_a_limit_of_a_hundred_at_most(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    def properties(content: dict[str, Any]) -> dict[str, Any]:
+        schema = content.get("content", {}).get("application/json", {}).get("schema", {})
+        named = schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+        found: dict[str, Any] = named.get("properties", {})
+        return found
+
+    unbounded = set()
+    for operation in operations_in(document):
+        if "items" in properties(operation["responses"].get("200", {})):
+            limits = [one["schema"] for one in operation.get("parameters", ()) if one["name"] == "limit"]
+            limits += [properties(operation.get("requestBody", {})).get("limit", {})]
+            if not any(1 <= limit.get("maximum", 0) <= MAX_PAGE for limit in limits):
+                unbounded.add(operation["operationId"])
+    assert unbounded == BOUNDED_OTHERWISE
 
 
 # The lists to which something new is added.

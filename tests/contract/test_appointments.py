@@ -262,14 +262,22 @@ async def test_appointments_of_a_merged_record_are_reached_through_the_other_and
     await desk.practice.changed(patient, identifiers=(Identifier.ssn(ssn),))
     twin = (await desk.practice.stored(a_patient(ssn=ssn))).id
     booked = await desk.book(an_appointment(twin, colleague, at(9)))
+    wanted = an_appointment(twin, colleague, at(15))
+    series = await desk.appointments.book(desk.actor, wanted, Recurrence(frequency=Frequency.WEEKLY, times=3))
     duplicates = DuplicateService(desk.practice.begin, desk.practice.reading, Cursors(keyring), desk.practice.clock)
     (review,) = (await duplicates.list(desk.actor)).items
     await duplicates.merge(desk.actor, review.id, patient, "One person")
     assert (await desk.appointments.view(desk.actor, patient, booked.id)).patient == twin
     with pytest.raises(NotFound):
         await desk.appointments.view(desk.actor, twin, booked.id)
-    assert [one.id for one in (await desk.appointments.day(desk.actor, colleague, MONDAY)).appointments] == [booked.id]
+    day = await desk.appointments.day(desk.actor, colleague, MONDAY)
+    assert [one.id for one in day.appointments] == [booked.id, series[0].id]
     with pytest.raises(Overlapping):
         await desk.book(an_appointment(patient, practitioner, at(9)))
     (moved,) = await desk.appointments.move(desk.actor, patient, booked.id, NewTime(starts_at=at(9, 15)), version=1)
     assert moved.starts_at == at(9, 15)
+    await desk.book(an_appointment(patient, practitioner, at(11)))
+    with pytest.raises(Overlapping):
+        await desk.appointments.move(desk.actor, patient, booked.id, NewTime(starts_at=at(10, 45)), version=2)
+    gone = await desk.appointments.cancel(desk.actor, patient, series[0].id, "Moves away", version=1, following=True)
+    assert [one.id for one in gone] == [one.id for one in series]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 
@@ -20,13 +21,13 @@ from clarity.domain.medications import PrescriptionFilter
 from clarity.domain.notes import NoteFilter
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
-from clarity.domain.records import Resource
+from clarity.domain.records import Resource, Sealed
 from tests.builders import NOW, the_operator
 from tests.bundles import NPI_SYSTEM, Json, inputs_of
 from tests.data import real_files, resources_in
 from tests.practice import Practice
 
-MOST = 2_000
+MOST = 500
 FOLDERS = ["synthea-r4", "bulk-r4-10-patients"]
 SOME = 16
 CHARTED = {"MedicationRequest": Resource.PRESCRIPTION, "DocumentReference": Resource.NOTE}
@@ -99,8 +100,14 @@ async def in_chart(practice: Practice, patient: Patient) -> list[tuple[Resource,
                 Attempt(actor=actor, action=Action.LIST, at=NOW, patient=patient.id, resource=kind),
             )
             scope = scope_of(actor, Action.LIST, kind, at=NOW)
-            page = await records.find_page(scope, chart, conditions, after=None, at_most=MOST)
-            return [records.open(one) for one in admit_each(attempt, page.records)][::-1]
+            closed: list[Sealed] = []
+            after: UUID | None = None
+            while True:
+                page = await records.find_page(scope, chart, conditions, after=after, at_most=MOST)
+                closed += page.records
+                after = page.resume
+                if after is None:
+                    return [records.open(one) for one in admit_each(attempt, closed)][::-1]
 
         notes = await opened(work.notes, NoteFilter())
         prescriptions = await opened(work.prescriptions, PrescriptionFilter())

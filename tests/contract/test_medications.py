@@ -21,6 +21,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import (
     NOW,
     TODAY,
+    a_consent,
     a_patient,
     a_practitioner,
     a_prescription,
@@ -30,6 +31,7 @@ from tests.builders import (
     the_operator,
 )
 from tests.practice import Practice
+from tests.ties import consented
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,10 @@ async def test_what_overlaps_is_told_to_whoever_may_see_both(practice: Practice,
     await medications.prescribe(the_operator(), secret)
     seen = await medications.list(ward.carer, patient, PrescriptionsAsked())
     assert all(secret.id not in one.prescriptions for one in seen.overlaps)
+    consent = a_consent(recipients=(ward.carer.practitioner,))  # type: ignore[arg-type]
+    await consented(practice, patient, consent)
+    told = (await medications.list(ward.carer, patient, PrescriptionsAsked(), at_most=1)).overlaps
+    assert [one.notice is not None for one in told if secret.id in one.prescriptions] == [True, True]
     himself = an_actor(Role.PATIENT, patient=patient)
     theirs = await medications.list(himself, patient, PrescriptionsAsked())
     assert any(secret.id in one.prescriptions for one in theirs.overlaps)

@@ -107,8 +107,10 @@ async def test_open_requests_are_listed_by_when_they_are_due_for_those_who_decid
         if not cursor:
             break
     assert found == [first.id, kept_back.id, soon.id, late.id]
+    page = await notes.open_requests(carl, at_most=1)
+    assert ([one.note.id for one in page.items], bool(page.next_cursor)) == ([soon.id], True)
     before = len(await practice.events())
-    assert [one.note.id for one in (await notes.open_requests(carl)).items] == [soon.id, late.id]
+    assert [one.note.id for one in (await notes.open_requests(carl, at_most=2)).items] == [soon.id, late.id]
     told = (await practice.events())[before:]
     assert [(one.patient, set(one.ids), one.outcome) for one in told if one.patient] == [
         (shared, {soon.id, late.id}, Outcome.SUCCEEDED)

@@ -30,6 +30,12 @@ class MemoryNoteRepository(MemoryChartRepository[Note, NoteFilter]):
             entity.require_follows(before)
         return await super().save(entity)
 
+    async def follow(self, entity: Note) -> Note:
+        if entity.id in self._opened:
+            before, _ = self._opened[entity.id]
+            entity.require_corrects(before)
+        return await super().follow(entity)
+
     async def find_due(self, scope: Scope, *, after: tuple[date, NoteId] | None, at_most: int) -> Sequence[DueNote]:
         del scope
         due = sorted(

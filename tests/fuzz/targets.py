@@ -36,7 +36,7 @@ from clarity.domain.names import fold, fragments_of
 from clarity.domain.patients import Patient
 from clarity.domain.records import Resource
 from clarity.fhir.bundles import read_bundle
-from clarity.fhir.circle import Reading
+from clarity.fhir.circle import CHARTED, Reading
 from clarity.fhir.inputs import FhirInputs
 from clarity.fhir.strict import allow_all
 from clarity.persistence.registry import number_of
@@ -62,7 +62,7 @@ _REQUEST = RequestId(UUID("019a9d5c-5f0a-7b11-9c36-2d7e41f0c5aa"))
 _ROW = UUID(int=1)
 # Shorter texts stand by chance in what is told of something else.
 _LEAST_LENGTH = 12
-_READ_TYPES = {"Patient", "Practitioner", "PractitionerRole", "CareTeam", "Encounter"}
+_READ_TYPES = {"Patient", "Practitioner", "PractitionerRole", "CareTeam", "Encounter", *CHARTED}
 _MOST_SEEDS = 40
 _LONGEST_SEED = 20_000
 _BETWEEN_FILES = b"\0\0\0"

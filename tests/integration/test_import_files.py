@@ -12,6 +12,7 @@ import pytest
 from clarity.application.imports import BadInput, Incoming
 from clarity.domain.errors import Invalid
 from clarity.domain.identifiers import IndexKind, IndexTerm
+from clarity.domain.records import Resource
 from clarity.fhir import files, folders
 from clarity.fhir.files import Form, form_of, list_files
 from tests.bundles import (
@@ -19,10 +20,12 @@ from tests.bundles import (
     VALID_NPI,
     Json,
     a_bundle,
+    a_document,
     a_fhir_patient,
     a_fhir_practitioner,
     a_visit,
     an_encounter,
+    an_order,
     inputs_of,
     write_lines,
 )
@@ -328,3 +331,76 @@ def test_reading_lazily_holds_one_unit_at_a_time(tmp_path: Path) -> None:
     next(found)
     (tmp_path / "2.json").unlink()
     assert [type(unit) for unit in found] == [Incoming, BadInput]
+
+
+def write_charts(folder: Path) -> None:
+    """Write an export of two patients with three records each, of which one stands in another file than the others."""
+    folder.mkdir(exist_ok=True)
+    write_lines(folder / "Patient.ndjson", a_fhir_patient("ada"), a_fhir_patient("byron"))
+    orders = [an_order(f"Patient/{name}", id=f"{name}{day}") for day in (3, 1) for name in ("ada", "byron")]
+    write_lines(folder / "MedicationRequest.ndjson", *orders)
+    documents = [a_document(f"https://x.example/fhir/Patient/{name}", id=name) for name in ("ada", "byron")]
+    write_lines(folder / "DocumentReference.ndjson", *documents, a_document("Group/g", id="g"))
+
+
+def charts_in(found: list[Incoming | BadInput]) -> list[tuple[set[str], list[str]]]:
+    """Return of each unit with records whose they are, and what they came from."""
+    units = [unit.records for unit in found if isinstance(unit, Incoming) and unit.records]
+    return [({one.subject for one in some}, [one.source.partition("|")[2] for one in some]) for some in units]
+
+
+@pytest.mark.parametrize("limit", [1, folders.CHARTS_LIMIT])
+def test_a_chart_is_put_together_from_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr(folders, "CHARTS_LIMIT", limit)
+    write_charts(tmp_path)
+    inputs = inputs_of(tmp_path)
+    found = list(inputs.units())
+    assert problems_in(found) == []
+    assert sorted(charts_in(found), key=str) == [
+        (
+            {f"import|Patient/{name}"},
+            [f"DocumentReference/{name}", f"MedicationRequest/{name}3", f"MedicationRequest/{name}1"],
+        )
+        for name in ("ada", "byron")
+    ]
+    assert [str(one) for unit in found if isinstance(unit, Incoming) for one in unit.left_out] == [
+        "DocumentReference (of no patient)"
+    ]
+    last_patient = max(number for number, unit in enumerate(found) if isinstance(unit, Incoming) and unit.patients)
+    assert all(not unit.records for unit in found[:last_patient] if isinstance(unit, Incoming))
+    assert len(found) == inputs.expected
+
+
+def test_a_bad_line_harms_no_other_record_of_its_chart(tmp_path: Path) -> None:
+    write_charts(tmp_path)
+    bad = [
+        an_order("Patient/ada", id="bad", authoredOn="soon"),
+        an_order("Patient/ada", id="ada1"),
+        an_order("Patient/ada", id=None),
+        an_order("urn:uuid:gone", id="whose"),
+    ]
+    with (tmp_path / "MedicationRequest.ndjson").open("a") as file:
+        file.writelines(json.dumps(one) + "\n" for one in bad)
+    inputs = inputs_of(tmp_path)
+    found = list(inputs.units())
+    assert sorted(problems_in(found)) == [
+        "2/5 MedicationRequest.authoredOn: must be a date, or a date and time with an offset from UTC",
+        "2/6 MedicationRequest.id: was given before in this input",
+        "2/7 MedicationRequest.id: is missing",
+        "2/8 MedicationRequest.subject: refers to nobody in this input",
+    ]
+    assert sorted(len(sources) for _, sources in charts_in(found)) == [3, 3]
+    refused = [kind for unit in found if isinstance(unit, BadInput) for kind in unit.records]
+    assert refused == [Resource.PRESCRIPTION] * len(bad)
+    assert len(found) == inputs.expected
+
+
+def test_a_chart_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_charts(tmp_path)
+    with (tmp_path / "DocumentReference.ndjson").open("a") as file:
+        file.write(json.dumps(a_document("Patient/ada", "a" * 10_000)) + "\n")
+    monkeypatch.setattr(folders, "DOCUMENT_LIMIT", 9_000)
+    found = units(tmp_path)
+    (problem,) = problems_in(found)
+    assert "begins a chart of more than" in problem
+    assert [subjects for subjects, _ in charts_in(found)] == [{"import|Patient/byron"}]

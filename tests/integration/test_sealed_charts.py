@@ -1,15 +1,15 @@
 """What somebody with their hands on the database can and cannot do to records in charts, and what asking costs."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from clarity.application.charts import Charting, PageAsked
+from clarity.application.notes import NoteService
 from clarity.application.pages import Page
 from clarity.domain.access import Action, Actor, Reason, Role
 from clarity.domain.audit import Outcome
@@ -25,7 +25,7 @@ from clarity.security.keyring import Keyring
 from tests.builders import NOW, TODAY, a_consent, a_patient, a_practitioner, an_actor, new_id
 from tests.canaries import plant
 from tests.practice import Practice, sql_practice
-from tests.servers import tampering
+from tests.servers import counted, tampering
 from tests.ties import consented, withdrew
 
 BODY = "Dreams of a lighthouse that is never lit."
@@ -153,25 +153,6 @@ async def test_what_a_consent_allowed_is_not_written_once_it_was_withdrawn(
         assert (await practice.events())[-1].outcome is Outcome.FAILED
 
 
-@contextmanager
-def counted(database: Database) -> Iterator[list[str]]:
-    """Collect the statements that ask for content."""
-    engines = {made.kw["bind"].sync_engine for made in (database.reading, database.snapshot)}
-    statements: list[str] = []
-
-    def remember(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("SELECT"):
-            statements.append(statement)
-
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", remember)
-    try:
-        yield statements
-    finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", remember)
-
-
 async def test_a_list_takes_as_many_statements_however_long_it_is_and_a_refusal_as_many_as_absence(
     sqlite: Database, keyring: Keyring
 ) -> None:
@@ -210,3 +191,26 @@ async def test_a_list_takes_as_many_statements_however_long_it_is_and_a_refusal_
             assert (told.outcome, told.patient, told.ids) == (Outcome.REFUSED, patient, (note,)), name
             costs[name] = len(statements), str(refused.value)
         assert len(set(costs.values())) == 1, costs
+
+
+async def test_open_requests_take_as_many_statements_however_many_patients_they_are_of(
+    sqlite: Database, keyring: Keyring
+) -> None:
+    async with sql_practice(sqlite, keyring) as practice:
+        notes = NoteService(
+            begin=practice.begin,
+            reading=practice.reading,
+            cursors=Cursors(keyring),
+            now=lambda: NOW,
+            today=lambda: TODAY,
+            new_id=new_id,
+        )
+        anna = await a_carer(practice)
+        taken = []
+        for _ in range(3):
+            note = await written(practice, anna, await a_chart(practice, anna))
+            await notes.request_amendment(anna, note.patient, note.id, what=BODY, why=BODY, version=1)
+            with counted(sqlite) as statements:
+                page = await notes.open_requests(anna)
+            taken.append((len(statements), len(page.items)))
+        assert taken == [(3, 1), (3, 2), (3, 3)]

@@ -119,7 +119,9 @@ async def test_everything_is_imported_once_found_again_and_nowhere_in_the_clear(
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
-    people = (resource for kind in ("Patient", "Practitioner") for resource in resources(bundles, kind))
+    people = (
+        resource for kind in ("Patient", "Practitioner", "MedicationRequest") for resource in resources(bundles, kind)
+    )
     secrets = {text for resource in people for text in content_of_resource(resource)}
     assert len(secrets) > 500
     # Some names are also those of time zones and the like, which PostgreSQL brings along.

@@ -15,6 +15,7 @@ from clarity.domain.audit import Outcome
 from clarity.domain.errors import WrongCredentials
 from clarity.domain.identifiers import IdentifierKind, npi_is_valid
 from clarity.domain.ids import PatientId, PractitionerId, RequestId
+from clarity.domain.medications import PrescriptionStatus
 from clarity.domain.notes import NoteKind, NoteStatus
 from clarity.domain.patients import Patient, PatientStatus
 from clarity.domain.people import TelecomSystem
@@ -118,6 +119,20 @@ def test_notes_end_with_the_treatment(patients: list[Patient]) -> None:
         assert dates == sorted(dates, reverse=True)
         died = patient.death.day.first if patient.death and patient.death.day else TODAY
         assert dates[0] <= min(TODAY, patient.discharged or TODAY, died)
+
+
+def test_medicines_are_as_the_notes_have_them(made_up: SyntheticPractice, patients: list[Patient]) -> None:
+    prescribed = 0
+    for number, patient in enumerate(patients):
+        prescriptions, told = made_up.medicines(number, patient, PractitionerId(new_id()), NOW, new_id)
+        prescribed += len(prescriptions)
+        for one in prescriptions:
+            assert str(one.start) in patient.notes
+            assert one.name.lower() in patient.notes.lower()
+            assert (one.status is PrescriptionStatus.ACTIVE) == (patient.status is PatientStatus.ACTIVE)
+        assert {one.prescription for one in told} <= {None, *(one.id for one in prescriptions)}
+        assert all(one.occurred_at <= NOW for one in told)
+    assert prescribed > PATIENTS // 2
 
 
 def test_each_entry_of_the_notes_is_a_signed_note(made_up: SyntheticPractice, patients: list[Patient]) -> None:

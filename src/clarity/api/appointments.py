@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from clarity.api.dependencies import Appointments, CurrentActor, IdempotencyKey, RunningServices, VersionSeen
 from clarity.api.patients.shapes import NoticeOut
+from clarity.api.people import ConceptInOut
 from clarity.api.problems import documented
 from clarity.api.routing import MERGE_PATCH, router_of
 from clarity.api.wire import Instant, Json, Limit, PageOut, Received, Wire, fault, page_of
@@ -65,6 +66,7 @@ _SHOWN: dict[str, Any] = {
     "reason": "Sleep, and the return to work",
     "notes": "",
     "label": "part2",
+    "service": {"text": "Psychotherapy, 50 minutes"},
     "series": "019a9d5c-7d20-7c11-a7e5-3f6b9c2d1e03",
     "cancellation": {
         "reason": "Has a cold",
@@ -248,6 +250,8 @@ class AppointmentOut(Wire):
     reason: str
     notes: str
     label: Label
+    service: ConceptInOut | None
+    """What it is for, in words of where it was imported from; null for what was booked here."""
     series: SeriesId | None
     """What those that were booked together have in common."""
     cancellation: CancellationOut | None
@@ -259,9 +263,11 @@ class AppointmentOut(Wire):
     @classmethod
     def of(cls, one: Appointment) -> Self:
         """Return the shape of an appointment."""
-        same = {name: getattr(one, name) for name in cls.model_fields if name not in {"cancellation", "notice"}}
+        apart = {"cancellation", "notice", "service"}
+        same = {name: getattr(one, name) for name in cls.model_fields if name not in apart}
         notice = None if one.notice is None else NoticeOut.model_validate(one.notice)
-        return cls(cancellation=CancellationOut.of(one.cancellation), notice=notice, **same)
+        service = None if one.service is None else ConceptInOut.model_validate(one.service)
+        return cls(cancellation=CancellationOut.of(one.cancellation), notice=notice, service=service, **same)
 
 
 class AppointmentPageOut(PageOut[AppointmentOut]):

@@ -1,5 +1,6 @@
 """The routes on a patient's prescriptions, and their shapes."""
 
+import json
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Self
@@ -18,8 +19,8 @@ from clarity.application.medications import Flagged, PrescriptionsAsked
 from clarity.application.patients import RepeatKey
 from clarity.application.ports import RecordRevision
 from clarity.domain.adherence import Adherence
-from clarity.domain.dosages import Dosage, Dose, DoseUnit, PeriodUnit, Route, Timing
-from clarity.domain.errors import Conflict, NotFound, ReusedKey, StaleWrite
+from clarity.domain.dosages import Dosage, Dose, DoseUnit, PeriodUnit, Route, Timing, read_amount
+from clarity.domain.errors import Conflict, Invalid, NotFound, ReusedKey, StaleWrite
 from clarity.domain.ids import PatientId, PractitionerId, PrescriptionId
 from clarity.domain.medications import Activity, Likeness, Overlap, Prescription, PrescriptionStatus, Substance
 from clarity.domain.records import Label
@@ -41,12 +42,9 @@ def _decimal(value: object) -> object:
     """Return a number as it was written: a text, or a JSON number, whose shortest spelling it is."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
-    text = str(value)
-    if len(text) > 20:
-        raise fault("must be a number of at most 20 characters")
     try:
-        return Decimal(text)
-    except ArithmeticError:
+        return read_amount(value if isinstance(value, str) else json.dumps(value))
+    except (Invalid, ValueError):  # so long a number that it is not even written
         raise fault('must be a decimal number such as "12.5"') from None
 
 
@@ -132,7 +130,7 @@ class PrescriptionFields(Wire):
 
 _EXAMPLE: dict[str, Any] = {
     "name": "Sertraline 50 MG Oral Tablet",
-    "code": "312940",
+    "code": "312941",
     "ingredients": [{"name": "Sertraline", "code": "36437"}],
     "dosage": {
         "dose": {"value": "50", "unit": "mg"},
@@ -305,6 +303,8 @@ class OverlapOut(Wire):
     """The first of these days."""
     until: Day | None
     """The last; null if there is none."""
+    notice: NoticeOut | None = None
+    """What has to go with it under 42 CFR Part 2."""
 
     @classmethod
     def of(cls, overlap: Overlap) -> Self:
@@ -397,6 +397,8 @@ class AdherenceOut(Wire):
     days_covered: DecimalText | None
     """The proportion of days covered, as the Pharmacy Quality Alliance has it, by doses taken in the place of doses
     dispensed. From 0.8 on a patient counts as adherent with most medicines."""
+    notice: NoticeOut | None = None
+    """What has to go with it under 42 CFR Part 2."""
 
     @classmethod
     def of(cls, adherence: Adherence) -> Self:

@@ -357,7 +357,7 @@ class OpenRequestsOut(Wire):
 
 
 class OpenRequestsPageOut(Wire):
-    """Notes with open requests, those that are due first: perhaps fewer than asked for, and yet there are more."""
+    """Notes with open requests, those that are due first. They are not counted."""
 
     items: tuple[OpenRequestsOut, ...]
     next_cursor: str | None

@@ -206,7 +206,7 @@ async def feed_calendar(practitioner_id: PractitionerId, actor: CurrentActor, sc
 async def list_closures(
     query: Annotated[DaysQuery, Query()], actor: CurrentActor, schedules: Schedules, today: Today
 ) -> ClosuresOut:
-    """List the days that are closed, of the practice and of practitioners, within at most two years."""
+    """List the days that are closed, of the practice and of practitioners, within at most two years: the first 500."""
     first = query.first or today
     found = await schedules.closures(actor, first, query.until or first)
     return ClosuresOut(items=tuple(map(ClosureOut.model_validate, found)))

@@ -133,7 +133,11 @@ class AppointmentService:
             charting, at = self._charting(work, actor), self.now()
             if repeat and (answered := await self._answered(work, actor, repeat)):
                 first = await charting.open(Action.VIEW, wanted.patient, answered.record)
-                return (first, *await self._following(charting, first, status=None)) if first.series else (first,)
+                return (
+                    (first, *await self._following(charting, wanted.patient, first, status=None))
+                    if first.series
+                    else (first,)
+                )
             whose = await work.patients.get(wanted.patient)
             occurrences = self._occurrences(replace(wanted, author=actor.id), recurrence)
             admitted = [
@@ -144,7 +148,7 @@ class AppointmentService:
                 # Before the appointments: the same request arriving twice at once must collide here.
                 answer = Answered(record=wanted.id, version=1)
                 await work.idempotency_keys.add(actor.id, repeat.key, repeat.request, answer)
-            await self._require_bookable(work, occurrences, outside_hours=outside_hours)
+            await self._require_bookable(work, wanted.patient, occurrences, outside_hours=outside_hours)
             booked = zip(admitted, occurrences, strict=True)
             return tuple([await work.appointments.add(entry, one) for entry, one in booked])
 
@@ -265,10 +269,10 @@ class AppointmentService:
         async with self.begin() as work:
             charting = self._charting(work, actor)
             first = await charting.open(Action.CHANGE, patient, appointment, version=version)
-            later = await self._following(charting, first, Action.CHANGE) if following else ()
+            later = await self._following(charting, patient, first, Action.CHANGE) if following else ()
             one = first.moved(to.span_for(first), to.practitioner)
             moved = [one, *self._moved_alike(first, one, later)]
-            await self._require_bookable(work, moved, outside_hours=to.outside_hours)
+            await self._require_bookable(work, patient, moved, outside_hours=to.outside_hours)
             # Those that are furthest in the direction of the move go first, to make room for the others.
             backwards = one.starts_at > first.starts_at
             saved = [await work.appointments.save(each) for each in (reversed(moved) if backwards else moved)]
@@ -294,7 +298,7 @@ class AppointmentService:
             charting = self._charting(work, actor)
             first = await charting.open(Action.CANCEL, patient, appointment, version=version)
             cancellation = Cancellation(reason=reason, by=actor.id, at=charting.at, by_patient=own)
-            later = await self._following(charting, first, Action.CANCEL) if following else ()
+            later = await self._following(charting, patient, first, Action.CANCEL) if following else ()
             return tuple([await work.appointments.save(one.cancelled(cancellation)) for one in (first, *later)])
 
     async def complete(
@@ -398,16 +402,20 @@ class AppointmentService:
     async def _following(
         self,
         charting: Charting[Appointment, AppointmentFilter],
+        patient: PatientId,
         first: Appointment,
         action: Action = Action.VIEW,
         *,
         status: AppointmentStatus | None = AppointmentStatus.BOOKED,
     ) -> tuple[Appointment, ...]:
-        """Open those behind `first` in its series, in order of time. Raises `Invalid` if it belongs to none."""
+        """Open those behind `first` in its series, in the chart of `patient`, in order of time.
+
+        Raises `Invalid` if it belongs to none.
+        """
         if first.series is None:
             raise Invalid("following", "is for an appointment of a series")
         work, actor = charting.work, charting.actor
-        whose = await work.patients.get(first.patient)
+        whose = await work.patients.get(patient)
         found = await work.appointments.find_timetable(
             scope_of(actor, action, Resource.APPOINTMENT, at=charting.at),
             Chart(whose=whose, patients=(first.patient,)),
@@ -419,12 +427,14 @@ class AppointmentService:
         admitted = [admit(work, actor, action, record, at=charting.at) for record in found.records]
         return tuple(work.appointments.open(entry) for entry in admitted)
 
-    async def _require_bookable(self, work: Work, wanted: Sequence[Appointment], *, outside_hours: bool) -> None:
-        """Raise `Invalid` or `Overlapping` unless each of `wanted`, of one patient with one practitioner, may be.
+    async def _require_bookable(
+        self, work: Work, patient: PatientId, wanted: Sequence[Appointment], *, outside_hours: bool
+    ) -> None:
+        """Raise `Invalid` or `Overlapping` unless each of `wanted`, in the chart of `patient`, may be.
 
-        Nobody else books with either until the unit of work ends.
+        All are with one practitioner, and nobody else books with either until the unit of work ends.
         """
-        practitioner, patient = wanted[0].practitioner, wanted[0].patient
+        practitioner = wanted[0].practitioner
         found = await work.practitioners.find([practitioner])
         if not found or not found[0].active:
             raise Invalid("practitioner", "must be somebody who sees patients here")
@@ -433,7 +443,7 @@ class AppointmentService:
         days = [one.astimezone(self.calendar.zone).date() for one in (span.start, span.end)]
         closures = await work.schedule.closures(days[0], days[-1], practitioner=practitioner)
         # The database knows nothing of merges: what it keeps from overlapping has one patient's id.
-        merged = [one for one in await merged_into(work, patient) if one != patient]
+        merged = [one for one in await merged_into(work, patient) if one != wanted[0].patient]
         taken = await work.appointments.booked_of(merged, span) if merged else ()
         moving = {one.id for one in wanted}
         for position, one in enumerate(wanted):

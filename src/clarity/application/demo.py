@@ -7,7 +7,7 @@ from typing import Protocol
 
 from clarity.application.accounts import AccountService
 from clarity.application.admission import admit_new
-from clarity.application.charts import Charting
+from clarity.application.charts import Charting, ChartLogging
 from clarity.application.pages import MAX_PAGE
 from clarity.application.ports import BeginReading, BeginWork, Clock, NewId, Work
 from clarity.application.retry import retrying
@@ -16,6 +16,8 @@ from clarity.domain.accounts import Account
 from clarity.domain.appointments import Appointment
 from clarity.domain.identifiers import IndexKind, IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.interactions import Interaction
+from clarity.domain.medications import Prescription
 from clarity.domain.notes import Note
 from clarity.domain.patients import Patient
 from clarity.domain.practitioners import Practitioner
@@ -52,6 +54,12 @@ class PracticeGenerator(Protocol):
         self, number: int, patient: Patient, practitioner: PractitionerId, now: datetime, new_id: NewId
     ) -> Sequence[Appointment]:
         """Return the appointments of patient `number` with who treats them first, around the day that is `now`."""
+        ...
+
+    def medicines(
+        self, number: int, patient: Patient, prescriber: PractitionerId, now: datetime, new_id: NewId
+    ) -> tuple[Sequence[Prescription], Sequence[Interaction]]:
+        """Return what patient `number` takes, prescribed by who treats them first, and what they told lately."""
         ...
 
     def notes(self, number: int, patient: Patient, new_id: NewId) -> Sequence[Note]:
@@ -176,12 +184,25 @@ class DemoService:
                 charting = Charting(work, work.notes, actor, self.now())
                 for note in generator.notes(number, made_up, self.new_id):
                     await work.notes.add(await charting.admit_new(note), note)
+                prescriptions, told = generator.medicines(number, made_up, team[0], self.now(), self.new_id)
+                await self._prescribe(work, actor, prescriptions, told)
 
     async def _appoint(self, work: Work, actor: Actor, appointments: Sequence[Appointment]) -> None:
         """Add appointments as they are, past ones too, which nobody could book any more."""
         charting = Charting(work, work.appointments, actor, self.now())
         for one in appointments:
             await work.appointments.add(await charting.admit_new(one), one)
+
+    async def _prescribe(
+        self, work: Work, actor: Actor, prescriptions: Sequence[Prescription], told: Sequence[Interaction]
+    ) -> None:
+        """Add prescriptions as they are, those that ended too, and what was told of them."""
+        charting = Charting(work, work.prescriptions, actor, self.now())
+        for one in prescriptions:
+            await work.prescriptions.add(await charting.admit_new(one), one)
+        logging = ChartLogging(work, work.interactions, actor, self.now())
+        for contact in told:
+            await work.interactions.add(await logging.admit_new(contact), contact)
 
     async def _every_account(self, actor: Actor) -> list[Account]:
         accounts: list[Account] = []

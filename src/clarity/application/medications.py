@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Any
 
 from clarity.application.charts import Charting, ChartLogging, PageAsked
@@ -11,12 +11,13 @@ from clarity.application.patients import RepeatKey
 from clarity.application.ports import BeginReading, BeginWork, Chart, Clock, Cursors, RecordRevision, Work
 from clarity.application.retry import retrying
 from clarity.domain.access import Action, Actor, scope_of
-from clarity.domain.adherence import Adherence, adherence_to, looked_back, require_period
+from clarity.domain.adherence import Adherence, adherence_to, looked_back, period_of
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Invalid
 from clarity.domain.ids import PatientId, PrescriptionId
 from clarity.domain.interactions import Interaction, InteractionQuery
 from clarity.domain.medications import (
+    MAX_OVERLAPS,
     Activity,
     Overlap,
     Prescription,
@@ -54,7 +55,7 @@ class PrescriptionsAsked:
 class Flagged:
     """Prescriptions, and which of them overlap with others of the patient in a drug or a substance.
 
-    Only what the actor may see is compared; `complete` tells whether all of that was.
+    Only what the actor may see is compared; `complete` tells whether all of that was, and all is told.
     """
 
     prescriptions: Page[Prescription]
@@ -111,7 +112,7 @@ class MedicationService:
         named = {one.id for one in page.items}
         overlaps = overlaps_among((*page.items, *others))
         concerned = tuple(one for one in overlaps if not named.isdisjoint(one.prescriptions))
-        return Flagged(prescriptions=page, overlaps=concerned, complete=complete)
+        return Flagged(prescriptions=page, overlaps=concerned, complete=complete and len(overlaps) < MAX_OVERLAPS)
 
     @retrying
     async def view(self, actor: Actor, patient: PatientId, prescription: PrescriptionId) -> Prescription:
@@ -237,12 +238,7 @@ class MedicationService:
         Without a period, it is of the last thirty days. Raises `Invalid` for a period that is none, that reaches into
         the future, or in which more was told than is looked through.
         """
-        today = self.today()
-        last = until or today
-        first = since or last - timedelta(days=29)
-        require_period(first, last)
-        if last > today:
-            raise Invalid("until", "must not be in the future")
+        first, last = period_of(since, until, self.today())
         async with self.reading(snapshot=True) as work:
             stored = await self._charting(work, actor).open(Action.VIEW, patient, prescription)
             told = await self._doses(work, actor, stored, patient, looked_back(stored, first))

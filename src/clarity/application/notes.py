@@ -1,6 +1,6 @@
 """The use-cases on clinical notes: drafted, signed, added to, and amended on the patient's request."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
@@ -21,13 +21,15 @@ from clarity.application.ports import (
     Work,
 )
 from clarity.application.retry import retrying
-from clarity.domain.access import Action, Actor, Reason, Role, scope_of
+from clarity.domain.access import Action, Actor, Reason, Role, Scope, scope_of
 from clarity.domain.amendments import Acceptance, Amendment, Denial, DenialGround, Extension, Statement
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Forbidden, Invalid, NotFound
 from clarity.domain.ids import AmendmentId, NoteId, PatientId
 from clarity.domain.notes import Note, NoteContent, NoteFilter, NoteKind, NoteStatus
 from clarity.domain.records import Resource, Sealed
+
+_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,8 +306,7 @@ class NoteService:
     async def open_requests(self, actor: Actor, *, cursor: str = "", at_most: int = 50) -> Page[OpenRequests]:
         """Return notes with open requests for amendment that the actor may decide, those that are due first.
 
-        A page may have fewer than were asked for, even none, and yet have a next one; how many there are in all is not
-        told. Raises `Forbidden` for whoever decides none.
+        How many there are in all is not told. Raises `Forbidden` for whoever decides none.
         """
         context = b"open amendments" + actor.id.bytes
         after = _place(self.cursors.open(cursor, context)) if cursor else None
@@ -317,8 +318,8 @@ class NoteService:
             if not scope.right.exists:
                 looked.refuse(Reason.NO_SUCH_RIGHT)
                 raise Forbidden
-            found = await work.notes.find_due(scope, after=after, at_most=size + 1)
-            records = [one for one in await _standing(work, found[:size]) if work.notes.is_covered(scope, one)]
+            found = await _covered(work, scope, after, size + 1)
+            records = [one.record for one in found[:size]]
             opened: dict[UUID, Note] = {}
             for patient in dict.fromkeys(record.patient for record in records):
                 of_patient = work.note(replace(looked, patient=patient))
@@ -362,17 +363,31 @@ class NoteService:
             return None
 
 
-async def _standing(work: Work, found: Iterable[DueNote]) -> list[Sealed]:
+async def _covered(work: Work, scope: Scope, after: tuple[date, NoteId] | None, at_most: int) -> list[DueNote]:
+    """Return at most `at_most` notes with open requests that `scope` covers, behind `after`.
+
+    As many as there are: a page that ends early would tell that there is something between which is not for the actor.
+    """
+    covered: list[DueNote] = []
+    while len(covered) < at_most:
+        found = await work.notes.find_due(scope, after=after, at_most=_AT_A_TIME)
+        covered += [one for one in await _standing(work, found) if work.notes.is_covered(scope, one.record)]
+        if len(found) < _AT_A_TIME:
+            break
+        after = found[-1].due_on, NoteId(found[-1].record.id)
+    return covered[:at_most]
+
+
+async def _standing(work: Work, found: Sequence[DueNote]) -> list[DueNote]:
     """Return what was found, each to stand as the record of the patient whose it is now."""
-    records = [one.record for one in found]
-    persons = {record.patient: record.patient for record in records}
+    persons = {one.record.patient: one.record.patient for one in found}
     latest = list(persons)
     while latest and (survivors := await work.duplicates.survivors_of(latest)):
         persons = {patient: survivors.get(person, person) for patient, person in persons.items()}
         latest = list(dict.fromkeys(survivors.values()))
     whose = {one.patient: one for one in await work.patients.get_many(list(dict.fromkeys(persons.values())))}
-    standing = ((record, whose.get(persons[record.patient])) for record in records)
-    return [work.notes.standing_as(record, of) for record, of in standing if of is not None]
+    standing = ((one, whose.get(persons[one.record.patient])) for one in found)
+    return [DueNote(one.due_on, work.notes.standing_as(one.record, of)) for one, of in standing if of is not None]
 
 
 def _reached(record: Sealed, note: Note) -> OpenRequests:

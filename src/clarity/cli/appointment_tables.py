@@ -179,7 +179,8 @@ def closures_table(closures: Sequence[Closure], names: Mapping[UUID, str]) -> Ta
 
 def _about(one: Appointment) -> str:
     how = "" if one.setting is Setting.IN_PERSON else f"by {one.setting}"
-    return " · ".join(part for part in (str(one.kind), how, one.place, one.reason) if part)
+    service = "" if one.service is None else str(one.service)
+    return " · ".join(part for part in (str(one.kind), service, how, one.place, one.reason) if part)
 
 
 def _by(one: Appointment) -> str:

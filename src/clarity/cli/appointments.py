@@ -11,6 +11,7 @@ from clarity.application.appointments import Day, NewTime, TimetableAsked
 from clarity.application.pages import Page
 from clarity.application.schedule import Closed
 from clarity.application.services import Services
+from clarity.cli import arguments
 from clarity.cli.appointment_tables import (
     appointment_page,
     appointments_table,
@@ -45,13 +46,6 @@ def _when(text: str) -> datetime:
         raise typer.BadParameter("must be a time such as 2026-11-16T09:00, or 2026-11-16T14:00Z") from None
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter("must be a day such as 2026-11-16") from None
-
-
 PatientArgument = Annotated[UUID, typer.Argument(metavar="PATIENT", help="The id of the patient's record.")]
 AppointmentArgument = Annotated[
     UUID, typer.Argument(metavar="APPOINTMENT", help="The id, as `clarity appointment list` and `day` print it.")
@@ -74,17 +68,23 @@ OutsideHours = Annotated[bool, typer.Option("--outside-hours", help="When the pr
 Following = Annotated[bool, typer.Option("--following", help="With all that are still to come in its series.")]
 DayOption = Annotated[
     date | None,
-    typer.Option("--day", parser=_day, metavar="YYYY-MM-DD", help="Which; today if left out.", show_default=False),
+    typer.Option(
+        "--day", parser=arguments.day, metavar="YYYY-MM-DD", help="Which; today if left out.", show_default=False
+    ),
 ]
 From = Annotated[
     date | None,
     typer.Option(
-        "--from", parser=_day, metavar="YYYY-MM-DD", help="The first day; today if left out.", show_default=False
+        "--from",
+        parser=arguments.day,
+        metavar="YYYY-MM-DD",
+        help="The first day; today if left out.",
+        show_default=False,
     ),
 ]
 Until = Annotated[
     date | None,
-    typer.Option("--until", parser=_day, metavar="YYYY-MM-DD", help="The last day.", show_default=False),
+    typer.Option("--until", parser=arguments.day, metavar="YYYY-MM-DD", help="The last day.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table to read.")]
 
@@ -173,9 +173,9 @@ def book(
     minutes: Annotated[int, typer.Option(help="How long it is.")] = 30,
     kind: Annotated[AppointmentKind, typer.Option(help="What it is for.")] = AppointmentKind.FOLLOW_UP,
     setting: Annotated[Setting, typer.Option(help="How they meet.")] = Setting.IN_PERSON,
-    place: Annotated[str, typer.Option(help="A room, or what leads to a meeting.")] = "",
-    reason: Annotated[str, typer.Option(help="What it is about.")] = "",
-    notes: Annotated[str, typer.Option(help="Anything else to know.")] = "",
+    place: Annotated[str, typer.Option(help="A room, or what leads to a meeting; - asks for it.")] = "",
+    reason: Annotated[str, typer.Option(help="What it is about; - asks for it.")] = "",
+    notes: Annotated[str, typer.Option(help="Anything else to know; - asks for it.")] = "",
     label: Annotated[Label, typer.Option(help="How confidential it is beyond the patient's record.")] = Label.NORMAL,
     repeat: Annotated[
         Frequency | None, typer.Option(help="Book a series: how often it recurs.", show_default=False)
@@ -191,6 +191,7 @@ def book(
 ) -> None:
     """Book an appointment, or a series of them, and print the ids. A series is booked whole or not at all."""
     recurrence = Recurrence(frequency=repeat, times=times) if repeat else None
+    texts = [arguments.asked(text, what) for text, what in ((place, "Place"), (reason, "Reason"), (notes, "Notes"))]
 
     async def act(services: Services, actor: Actor) -> tuple[Appointment, ...]:
         span = span_of(services.appointments.calendar.instant(start, fold), minutes)
@@ -202,9 +203,9 @@ def book(
             ends_at=span.end,
             kind=kind,
             setting=setting,
-            place=place,
-            reason=reason,
-            notes=notes,
+            place=texts[0],
+            reason=texts[1],
+            notes=texts[2],
             label=label,
         )
         return await services.appointments.book(actor, wanted, recurrence, outside_hours=outside_hours)
@@ -267,7 +268,7 @@ def cancel(
     *,
     patient: PatientArgument,
     appointment: AppointmentArgument,
-    reason: Annotated[str, typer.Option(help="Why.")],
+    reason: Annotated[str, typer.Option(help="Why; - asks for it.")],
     following: Following = False,
     email_of_caller: AsEmail = "",
     token: Token = "",
@@ -276,11 +277,12 @@ def cancel(
     as_json_: Json = False,
 ) -> None:
     """Cancel an appointment, and print the ids of what was cancelled. Patients cancel their own before it begins."""
+    why = arguments.asked(reason, "Reason")
 
     async def act(services: Services, actor: Actor) -> tuple[Appointment, ...]:
         version = await _version(services, actor, patient, appointment)
         return await services.appointments.cancel(
-            actor, PatientId(patient), AppointmentId(appointment), reason, version=version, following=following
+            actor, PatientId(patient), AppointmentId(appointment), why, version=version, following=following
         )
 
     cancelled = _acting(act, email_of_caller, token, password_stdin=password_stdin, code=code)
@@ -369,7 +371,7 @@ def list_(
     patient: PatientArgument,
     first: Annotated[
         date | None,
-        typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="The first day.", show_default=False),
+        typer.Option("--from", parser=arguments.day, metavar="YYYY-MM-DD", help="The first day.", show_default=False),
     ] = None,
     until: Until = None,
     status: Annotated[AppointmentStatus | None, typer.Option(help="Only these.", show_default=False)] = None,
@@ -414,7 +416,7 @@ clarity appointment close-day 2026-11-20 --practitioner 0199a0aa-... --as front-
 )
 def close_day(
     *,
-    first: Annotated[date, typer.Argument(parser=_day, metavar="DAY", help="The first day.")],
+    first: Annotated[date, typer.Argument(parser=arguments.day, metavar="DAY", help="The first day.")],
     until: Until = None,
     practitioner: Annotated[
         UUID | None, typer.Option(help="Of one practitioner, by id; of the practice if left out.", show_default=False)

@@ -1,14 +1,13 @@
 """What commands are given, read from the words of a command line."""
 
 from datetime import date, datetime
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import typer
 
 from clarity.cli.terminal import ask_secret
 from clarity.domain.dates import PartialDate
-from clarity.domain.dosages import Dose, DoseUnit
+from clarity.domain.dosages import Dose, DoseUnit, read_amount
 from clarity.domain.errors import Invalid
 
 
@@ -41,9 +40,7 @@ def dose(text: str) -> Dose:
     """Return the dose that is meant: an amount and a unit."""
     amount, _, unit = text.strip().partition(" ")
     try:
-        return Dose(value=Decimal(amount), unit=DoseUnit.written(unit))
-    except ArithmeticError:
-        raise typer.BadParameter('must be an amount and a unit, such as "50 mg"') from None
+        return Dose(value=read_amount(amount), unit=DoseUnit.written(unit))
     except Invalid as exc:
         raise typer.BadParameter(exc.rule) from None
 

@@ -40,7 +40,7 @@ def overlaps_table(overlaps: Sequence[Overlap]) -> Table:
     for one in overlaps:
         table.add_row(
             "\n".join(map(str, one.prescriptions)),
-            _lines(one.likeness.replace("-", " "), *one.substances),
+            _lines(one.likeness.replace("-", " "), *one.substances, notice_line(one.notice) if one.notice else ""),
             f"from {one.since}\n{f'to {one.until}' if one.until else 'open'}",
         )
     return table
@@ -67,6 +67,8 @@ def adherence_sheet(adherence: Adherence) -> RenderableType:
     sheet.add_column(style="dim", no_wrap=True)
     sheet.add_column()
     sheet.add_row("From", f"{adherence.since} to {adherence.until}, {adherence.days} days to take it on")
+    if adherence.notice:
+        sheet.add_row("Notice", Text(notice_line(adherence.notice), "bold red"))
     sheet.add_row("Taken", f"{adherence.taken} doses, and {adherence.skipped} skipped, as was told")
     if adherence.dose_ratio is None or adherence.days_covered is None:
         sheet.add_row("Due", "not told: it is taken as needed, or nobody said how often")

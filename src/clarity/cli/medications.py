@@ -108,7 +108,7 @@ def list_(
     epilog="""Examples:
 
 \b
-clarity medication prescribe 0199a0c2-... --name "Sertraline 50 MG Oral Tablet" --code 312940 --dose "50 mg" \\
+clarity medication prescribe 0199a0c2-... --name "Sertraline 50 MG Oral Tablet" --code 312941 --dose "50 mg" \\
     --route oral --times 1 --for "Major depressive disorder" --as clinician@demo.example
 clarity medication prescribe 0199a0c2-... --name "Lorazepam 1 MG Oral Tablet" --dose "1 mg" --route oral \\
     --as-needed-for panic --until 2026-04-01 --as clinician@demo.example"""

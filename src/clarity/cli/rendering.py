@@ -248,7 +248,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Purpose):
         return value.name.lower().replace("_", "-")
     if is_dataclass(value):
-        plain = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        held = {item.name: getattr(value, item.name) for item in fields(value)}
+        # Bytes are what an import recognises by what it brought, and nobody's to read.
+        plain = {name: _plain(part) for name, part in held.items() if not isinstance(part, bytes)}
         # Not what is empty inside: a death of which nothing is known is still a death.
         return {name: part for name, part in plain.items() if part not in ("", None, [])}
     return _plain_items(value)

@@ -291,11 +291,15 @@ def working_notes(random: Random, age: int, last_visit: date, *, interpreter: st
     return "\n\n".join([*reversed(entries), *practical])
 
 
+def entries_of(patient: Patient) -> list[tuple[date, str]]:
+    """Return the entries of the notes in a made-up record, each with its day, the oldest first."""
+    return [(date.fromisoformat(day), told) for day, told in reversed(_ENTRY.findall(patient.notes))]
+
+
 def visit_notes(patient: Patient, written_by: str, zone: tzinfo, new_id: NewId) -> Iterator[Note]:
     """Yield a signed note for each entry of the notes in a made-up record, the oldest first."""
-    entries = reversed(_ENTRY.findall(patient.notes))
-    for visit, (day, told) in enumerate(entries):
-        about = datetime.combine(date.fromisoformat(day), _AT, zone)
+    for visit, (day, told) in enumerate(entries_of(patient)):
+        about = datetime.combine(day, _AT, zone)
         yield Note(
             id=NoteId(new_id()),
             patient=patient.id,

@@ -8,10 +8,13 @@ from random import Random
 from clarity.application.ports import NewId
 from clarity.demo.agendas import APPOINTED, Agenda
 from clarity.demo.lives import AGES, patient_of
+from clarity.demo.medicines import contacts_of, prescriptions_of
 from clarity.demo.notes import visit_notes
 from clarity.demo.people import STATE, Registry, email, npi, phone, pick_origin
 from clarity.domain.appointments import Appointment
 from clarity.domain.ids import PatientId, PractitionerId
+from clarity.domain.interactions import Interaction
+from clarity.domain.medications import Prescription
 from clarity.domain.names import HumanName, NameUse
 from clarity.domain.notes import Note
 from clarity.domain.patients import Patient
@@ -103,6 +106,16 @@ class SyntheticPractice:
         first, *_ = self.team(number)
         writer = self.practitioner(first, PractitionerId(new_id()))
         return tuple(visit_notes(patient, str(writer.name), self._zone, new_id))
+
+    def medicines(
+        self, number: int, patient: Patient, prescriber: PractitionerId, now: datetime, new_id: NewId
+    ) -> tuple[tuple[Prescription, ...], tuple[Interaction, ...]]:
+        """Return what patient `number` takes, by who treats them first, and what they told lately."""
+        if number >= APPOINTED:
+            return (), ()
+        random = Random(f"{self._seed}/medicines/{number}")
+        prescriptions = tuple(prescriptions_of(patient, prescriber, new_id))
+        return prescriptions, tuple(contacts_of(patient, prescriptions, random, now, self._zone, new_id))
 
     @cached_property
     def _caseloads(self) -> dict[int, list[int]]:

@@ -12,10 +12,12 @@ from typing import Final
 from clarity.domain.dosages import Timing
 from clarity.domain.errors import Invalid
 from clarity.domain.interactions import DoseOutcome
-from clarity.domain.medications import Activity, Prescription
+from clarity.domain.medications import FIRST_YEAR, Activity, Prescription
+from clarity.domain.records import Notice
 from clarity.domain.values import Confidential
 
 MAX_DAYS: Final = 366
+_USUAL_DAYS: Final = 30
 
 ADHERENT: Final = Decimal("0.8")
 """From which proportion of days covered on a patient counts as adherent with most medicines (Pharmacy Quality
@@ -29,7 +31,8 @@ class Adherence(Confidential):
     """What was told of the doses of one prescription from the day `since` through `until`.
 
     `days` are those of the period on which it was to be taken. `due` is how many doses were due on them, and `covered`
-    on how many the doses taken sufficed; both are `None` where it was taken as needed, or nobody said how often.
+    on how many the doses taken sufficed; both are `None` where it was taken as needed, or nobody said how often. The
+    `notice` is that of the prescription.
     """
 
     since: date
@@ -39,6 +42,7 @@ class Adherence(Confidential):
     skipped: int
     due: Decimal | None
     covered: int | None
+    notice: Notice | None = None
 
     @property
     def dose_ratio(self) -> Decimal | None:
@@ -60,12 +64,19 @@ class Adherence(Confidential):
         return (Decimal(self.covered) / self.days).quantize(_THOUSANDTH)
 
 
-def require_period(since: date, until: date) -> None:
-    """Raise `Invalid` unless adherence can be told of these days."""
-    if until < since:
+def period_of(since: date | None, until: date | None, today: date) -> tuple[date, date]:
+    """Return the days asked for, by default the last thirty; raises `Invalid` unless adherence can be told of them."""
+    last = until or today
+    if last > today:
+        raise Invalid("until", "must not be in the future")
+    if last.year < FIRST_YEAR:
+        raise Invalid("until", f"must not be before {FIRST_YEAR}")
+    first = since or last - timedelta(days=_USUAL_DAYS - 1)
+    if last < first:
         raise Invalid("until", "must not be before since")
-    if (until - since).days >= MAX_DAYS:
-        raise Invalid("since", f"must be at most {MAX_DAYS} days before until")
+    if (last - first).days >= MAX_DAYS:
+        raise Invalid("since", f"must be less than {MAX_DAYS} days before until")
+    return first, last
 
 
 def looked_back(prescription: Prescription, since: date) -> date:
@@ -94,6 +105,7 @@ def adherence_to(
         skipped=sum(day in counted and outcome is DoseOutcome.SKIPPED for day, outcome in doses),
         due=None if due is None else _decimal(due),
         covered=None if due is None else sum(_is_covered(day, timing, taken) for day, timing in regular),
+        notice=prescription.notice,
     )
 
 

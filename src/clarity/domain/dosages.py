@@ -1,5 +1,6 @@
 """How much of a medicine is taken, by what route and how often."""
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -9,9 +10,17 @@ from typing import Final, Self
 from clarity.domain.errors import Invalid
 from clarity.domain.values import Confidential, allow_text
 
+_DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?", re.ASCII)
 _MOST_DECIMALS: Final = 6
 _MOST_A_DAY: Final = 288
 """A dose every five minutes: no order that is taken for days comes close."""
+
+
+def read_amount(text: str) -> Decimal:
+    """Return the number that somebody wrote as a decimal, or raise `Invalid`."""
+    if not _DECIMAL.fullmatch(text):
+        raise Invalid("value", 'must be a decimal number such as "12.5"')
+    return Decimal(text)
 
 
 class DoseUnit(StrEnum):

@@ -1,7 +1,7 @@
 """Contacts between patients and the system: messages, calls, what an app reports, what a twin was asked."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -114,8 +114,8 @@ class InteractionQuery:
         """Raise `Invalid` for a time that is none."""
         for name in ("since", "until"):
             at: datetime | None = getattr(self, name)
-            if at is not None and (at.tzinfo is None or at.year < _FIRST_YEAR):
-                raise Invalid(name, f"must be an instant since {_FIRST_YEAR} with its offset from UTC")
+            if at is not None and (at.tzinfo is None or not _FIRST_YEAR <= at.year < MAXYEAR):
+                raise Invalid(name, f"must be an instant from {_FIRST_YEAR} to {MAXYEAR} with its offset from UTC")
         if self.since is not None and self.until is not None and self.until <= self.since:
             raise Invalid("until", "must be later than since")
 

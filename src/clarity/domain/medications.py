@@ -16,9 +16,12 @@ from clarity.domain.people import Concept
 from clarity.domain.records import Label, Notice
 from clarity.domain.values import Confidential, allow_text, require_few, require_text, within
 
-_FIRST_YEAR: Final = 1900
+FIRST_YEAR: Final = 1900
 _AHEAD: Final = timedelta(days=366)
 """How far ahead an order may begin, or a dosage of it: beyond a year it is a slip of the hand."""
+
+MAX_OVERLAPS: Final = 100
+"""How many pairs are told at most: whoever is told as many looks at the orders themselves."""
 
 _RXNORM = re.compile(r"[0-9]{1,8}", re.ASCII)
 
@@ -143,8 +146,8 @@ class Prescription:
             allow_text(name, getattr(self, name))
         for name in ("former", "holds", "sources"):
             require_few(name, getattr(self, name))
-        if self.start.year < _FIRST_YEAR:
-            raise Invalid("start", f"must not be before {_FIRST_YEAR}")
+        if self.start.year < FIRST_YEAR:
+            raise Invalid("start", f"must not be before {FIRST_YEAR}")
         if self.until is not None and self.until < self.start.first:
             raise Invalid("until", "must not be before start")
         if self.end is not None and self.end.on is not None and self.end.on.last < self.start.first:
@@ -289,7 +292,8 @@ class Likeness(StrEnum):
 class Overlap(Confidential):
     """That two prescriptions of one patient have a drug or substances in common, and days on which both hold.
 
-    `since` is the first of these days and `until` the last, if there is one.
+    `since` is the first of these days and `until` the last, if there is one. What tells of a record under 42 CFR Part 2
+    has its `notice`.
     """
 
     prescriptions: tuple[PrescriptionId, PrescriptionId]
@@ -297,6 +301,7 @@ class Overlap(Confidential):
     substances: tuple[str, ...]
     since: date
     until: date | None
+    notice: Notice | None = None
 
 
 def overlap_of(one: Prescription, other: Prescription) -> Overlap | None:
@@ -318,11 +323,12 @@ def overlap_of(one: Prescription, other: Prescription) -> Overlap | None:
         substances=shared,
         since=since,
         until=until,
+        notice=one.notice or other.notice,
     )
 
 
-def overlaps_among(prescriptions: tuple[Prescription, ...], *, at_most: int = 100) -> tuple[Overlap, ...]:
-    """Return which of some prescriptions overlap, each pair once, and no more than `at_most`."""
+def overlaps_among(prescriptions: tuple[Prescription, ...], *, at_most: int = MAX_OVERLAPS) -> tuple[Overlap, ...]:
+    """Return which of some prescriptions overlap, each pair once, those of the first ones first; at most `at_most`."""
     found: list[Overlap] = []
     for place, one in enumerate(prescriptions):
         for other in prescriptions[place + 1 :]:

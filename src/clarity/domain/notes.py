@@ -229,6 +229,18 @@ class Note(Confidential):
                 raise Conflict(f"{name}: {_SIGNED}")
         if before.status is NoteStatus.DELETED:
             raise Conflict("status: the note was deleted")
+        self._require_added_to(before)
+
+    def require_corrects(self, before: "Note") -> None:
+        """Raise `Conflict` unless this is what the source of the imported `before` says of it now.
+
+        What was written here follows nobody. Signatures and requests that were added here stay.
+        """
+        if not before.sources or any(getattr(self, name) != getattr(before, name) for name in _OF_THE_SOURCE):
+            raise Conflict("sources: a note follows the source that it was imported from, and no other")
+        self._require_added_to(before)
+
+    def _require_added_to(self, before: "Note") -> None:
         if self.cosignatures[: len(before.cosignatures)] != before.cosignatures:
             raise Conflict(f"cosignatures: {_SIGNED}")
         if len(self.amendments) < len(before.amendments) or not all(
@@ -262,6 +274,7 @@ class NoteFilter:
 _SIGNED = "the note is signed, and is not changed any more; write an addendum to it"
 _NOT_ITSELF = "must not be the note itself, or one that adds to it"
 _FIXED = ("id", "patient", "author", "written_by", "sources")
+_OF_THE_SOURCE = ("id", "patient", "author", "sources")
 _ADDED_TO = frozenset({"cosignatures", "amendments", "notice", "version"})
 _FIXED_ONCE_SIGNED = tuple(item.name for item in fields(Note) if item.name not in _ADDED_TO)
 

@@ -127,7 +127,10 @@ def _times(resource: resources.Appointment) -> tuple[datetime, datetime]:
     if start is None:
         raise Invalid("start", "is missing")
     if end is None and resource.minutes_duration is not None:
-        end = start + timedelta(minutes=resource.minutes_duration)
+        try:
+            end = start + timedelta(minutes=resource.minutes_duration)
+        except OverflowError:
+            raise Invalid("minutesDuration", "must end within the calendar") from None
     if end is None:
         raise Invalid("end", "is missing")
     return start, end

@@ -104,12 +104,13 @@ class Folder:
 
     def _meet(self, file: _File, line: bytes | None) -> Incoming | BadInput | None:
         """Remember one line; return the practitioner it holds, or what is wrong with it."""
-        place = Place(file.label, file.last)
+        place, name = Place(file.label, file.last), ""
         try:
-            met = self._circle.meet(*self._checked(line), place)
+            name, checked = self._checked(line)
+            met = self._circle.meet(name, checked, place)
         except Invalid as exc:
             file.bad.add(file.last)
-            return bad_input(place, exc)
+            return replace(bad_input(place, exc), records={CHARTED[name]: 1} if name in CHARTED else {})
         if met.known.type == "Practitioner":
             return self._unit(met)
         if met.known.type == "Patient":

@@ -5,6 +5,7 @@ fast something is given and how much at most, the part of the body, and the meth
 without our words for it is kept as instruction. Of several dosages, none is taken for the one: all are instruction.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 
@@ -26,6 +27,7 @@ from clarity.fhir.decoding import decode
 from clarity.fhir.resources import MedicationRequestIntent, MedicationRequestStatus
 
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+_RXNORM_CODE = re.compile(r"[0-9]{1,8}", re.ASCII)
 _SNOMED = "http://snomed.info/sct"
 
 _NO_ORDERS = {MedicationRequestIntent.PROPOSAL, MedicationRequestIntent.PLAN, MedicationRequestIntent.OPTION}
@@ -128,8 +130,8 @@ def _unfit(resource: resources.MedicationRequest, label: Label) -> str:
 
 
 def _rxnorm(drug: Concept) -> str:
-    codes = [coding.code for coding in drug.codings if coding.system == RXNORM and coding.code]
-    return codes[0] if len(codes) == 1 else ""
+    codes = {coding.code for coding in drug.codings if coding.system == RXNORM and _RXNORM_CODE.fullmatch(coding.code)}
+    return codes.pop() if len(codes) == 1 else ""
 
 
 def _day(field: str, text: str) -> PartialDate | None:
@@ -179,7 +181,7 @@ def _dosage(dosages: Sequence[resources.DosageInstruction]) -> Dosage:
     if len(dosages) != 1:
         return Dosage(instruction="\n".join(filter(None, map(_in_words, dosages))))
     (only,) = dosages
-    with within("0"):
+    with within("dosageInstruction.0"):
         dose, route, timing = _dose(only), _route(only), _timing(only)
         needed = words_for([only.as_needed_codeable_concept])
         return Dosage(

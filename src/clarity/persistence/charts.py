@@ -167,7 +167,10 @@ class ChartTable(SealedTable[Entity], Generic[Entity, Conditions]):
 
     def authored(self, entity: Entity, author: UUID | None) -> Entity:
         """Return a new record with who makes it, if its kind tells."""
-        return _changed(entity, author=author) if self._has_author else entity
+        if not self._has_author:
+            return entity
+        made: Any = entity
+        return entity if made.author == author else _changed(entity, author=author)
 
 
 class _Opened(NamedTuple):
@@ -255,18 +258,22 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         """Return some records of a chart that `scope` covers, after looking through no more than is bearable."""
         whose, rows = as_fetched(chart.whose), self.table.rows
         asked = self._asked(scope, chart, conditions)
-        found = list[Sealed]()
-        for _ in range(LOOKED_THROUGH // _ROWS_IN_A_STEP):
-            behind = [] if after is None else [rows.id < after]
-            size = at_most + 1 if provided is None else _ROWS_IN_A_STEP
+        found, looked, place = list[Sealed](), 0, after
+        size = at_most + 1 if provided is None else _ROWS_IN_A_STEP
+        while looked < LOOKED_THROUGH:
+            behind = [] if place is None else [rows.id < place]
             some = self.table.fetched.where(*asked, *behind).order_by(rows.id.desc()).limit(size)
             fetched = (await self.session.execute(some)).all()
             for row in fetched:
+                record = standing_as(self.table.record_of(row), whose)
+                place = record.id
+                # What is kept from somebody must not show by what a page lacks, nor by where it ends.
+                if not self._may_be_shown(scope, record, None):
+                    continue
                 if len(found) == at_most:
                     return UncountedPage(records=found, resume=after)
-                record = standing_as(self.table.record_of(row), whose)
-                after = record.id
-                if self._may_be_shown(scope, record, provided):
+                after, looked = record.id, looked + 1
+                if provided is None or self._may_be_shown(scope, record, provided):
                     found.append(record)
             if len(fetched) < size:
                 return UncountedPage(records=found)

@@ -85,6 +85,12 @@ class SqlNoteRepository(SqlChartRepository[Note, NoteFilter]):
             entity.require_follows(opened.entity)
         return await super().save(entity)
 
+    async def follow(self, entity: Note) -> Note:
+        """Write what the source of an imported note says of it now, if it was imported from there."""
+        if (opened := self._opened.get(entity.id)) is not None:
+            entity.require_corrects(opened.entity)
+        return await super().follow(entity)
+
     async def find_due(self, scope: Scope, *, after: tuple[date, NoteId] | None, at_most: int) -> Sequence[DueNote]:
         """Return notes of which requests for amendment are open, those that are due first."""
         rows = NoteRow

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from clarity.cli.endings import Status
-from tests.bundles import a_bundle, a_fhir_patient
+from tests.bundles import a_bundle, a_document, a_fhir_patient, an_order
 from tests.shells import Terminal
 
 
@@ -51,13 +51,17 @@ def test_where_everything_is_refused_nothing_is_said_to_be_imported(empty_practi
     assert "1 of 1 bundles and lines; nothing is imported" in ran.err
 
 
-def test_what_has_no_place_is_counted_by_name(empty_practice: Terminal) -> None:
+def test_what_has_no_place_is_counted_by_name_and_what_is_left_out_by_reason(empty_practice: Terminal) -> None:
     claim = {"resourceType": "Claim", "id": "c1"}
-    bundle = a_bundle(a_fhir_patient("p1"), claim, {**claim, "id": "c2"})
+    charted = an_order("Patient/p1"), an_order("Patient/p1", status="draft"), a_document("Patient/p1")
+    bundle = a_bundle(a_fhir_patient("p1"), claim, {**claim, "id": "c2"}, *charted)
     (empty_practice.folder / "one.json").write_text(json.dumps(bundle))
     ran = empty_practice.run("import", "one.json", "--source", "elsewhere")
     assert ran.status == Status.OK
     assert "Claim 2" in ran.out
+    assert "MedicationRequest (a draft) 1" in ran.out
+    for kind in ("Prescriptions", "Notes"):
+        assert re.search(rf"{kind} +1 +0 +0 +0", ran.out)
 
 
 def test_a_folder_without_files_is_not_a_success(empty_practice: Terminal) -> None:

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from clarity.domain.adherence import adherence_to, looked_back, require_period
+from clarity.domain.adherence import adherence_to, looked_back, period_of
 from clarity.domain.dates import PartialDate
 from clarity.domain.dosages import Dosage, Dose, DoseUnit, PeriodUnit, Route, Timing
 from clarity.domain.errors import Conflict, Invalid
 from clarity.domain.ids import PatientId, PrescriptionId
-from clarity.domain.interactions import DoseOutcome
+from clarity.domain.interactions import DoseOutcome, InteractionQuery, first_id_at
 from clarity.domain.medications import (
     Activity,
     End,
@@ -228,13 +228,13 @@ def test_a_name_of_rxnorm_tells_its_substances(name: str, substances: tuple[str,
 
 
 def test_orders_of_one_substance_overlap_on_the_days_that_both_hold() -> None:
-    first = ordered(name="Sertraline 50 MG Oral Tablet", code="312940", start="2026-01-01", until=date(2026, 2, 28))
+    first = ordered(name="Sertraline 50 MG Oral Tablet", code="312941", start="2026-01-01", until=date(2026, 2, 28))
     second = ordered(name="sertraline hydrochloride 100 MG Oral Tablet", code="312938", start="2026-02-01")
     overlap = overlap_of(first, second)
     assert overlap is not None
     assert (overlap.likeness, overlap.substances) == (Likeness.SAME_SUBSTANCE, ("sertraline",))
     assert (overlap.since, overlap.until) == (date(2026, 2, 1), date(2026, 2, 28))
-    again = replace(second, id=PrescriptionId(new_id()), code="312940", name="Zoloft")
+    again = replace(second, id=PrescriptionId(new_id()), code="312941", name="Zoloft")
     same = overlap_of(first, again)
     assert same is not None
     assert (same.likeness, same.substances) == (Likeness.SAME_DRUG, ())
@@ -283,6 +283,30 @@ def test_of_what_is_taken_as_needed_adherence_is_not_told() -> None:
     needed = Dosage(dose=mg("1"), route=Route.ORAL, as_needed=True, as_needed_for="anxiety")
     found = adherence_to(ordered(dosage=needed), told(1), date(2026, 2, 1), date(2026, 2, 4))
     assert (found.due, found.dose_ratio, found.days_covered, found.taken) == (None, None, None, 1)
-    for since, until in ((date(2026, 2, 2), date(2026, 2, 1)), (date(2025, 1, 1), date(2026, 2, 1))):
-        with pytest.raises(Invalid):
-            require_period(since, until)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "field"),
+    [
+        (date(2026, 2, 2), date(2026, 2, 1), "until"),
+        (date(2025, 1, 1), date(2026, 2, 1), "since"),
+        (None, TODAY + timedelta(days=1), "until"),
+        (None, date.min, "until"),
+        (date.min, None, "since"),
+    ],
+)
+def test_a_period_that_is_none_is_refused_by_its_field(since: date | None, until: date | None, field: str) -> None:
+    assert period_of(None, None, TODAY) == (TODAY - timedelta(days=29), TODAY)
+    with pytest.raises(Invalid) as refused:
+        period_of(since, until, TODAY)
+    assert refused.value.field == field
+
+
+def test_contacts_are_asked_for_by_times_that_there_are() -> None:
+    beginning = datetime(2026, 1, 1, tzinfo=UTC)
+    early, late = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))
+    for since, until, field in ((early, None, "since"), (None, late, "until"), (beginning, beginning, "until")):
+        with pytest.raises(Invalid) as refused:
+            InteractionQuery(since=since, until=until)
+        assert refused.value.field == field
+    assert first_id_at(beginning) < new_id()

@@ -149,6 +149,16 @@ def test_of_a_draft_it_stays_whose_it_is_and_by_whom() -> None:
     assert refused(lambda: gone.require_follows(gone)) == "status"
 
 
+def test_only_what_was_imported_follows_a_source_and_keeps_what_was_added_here() -> None:
+    ours = a_draft().signed(NOW)
+    theirs = replace(ours, sources=("urn:elsewhere#1",)).cosigned(CARL, NOW)
+    replace(theirs, body="Slept badly.").require_corrects(theirs)
+    elsewhere = replace(theirs, sources=("urn:elsewhere#2",))
+    for after, before in ((replace(ours, body="Slept badly."), ours), (elsewhere, theirs)):
+        assert refused(partial(after.require_corrects, before)) == "sources"
+    assert refused(partial(replace(theirs, cosignatures=()).require_corrects, theirs)) == "cosignatures"
+
+
 def test_signatures_and_requests_are_added_and_never_taken_away() -> None:
     signed = a_draft().signed(NOW).cosigned(CARL, NOW).with_request(a_request())
     assert refused(lambda: replace(signed, cosignatures=()).require_follows(signed)) == "cosignatures"

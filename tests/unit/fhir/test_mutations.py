@@ -20,9 +20,12 @@ from tests.bundles import (
     VALID_NPI,
     Json,
     a_bundle,
+    a_document,
+    a_fhir_appointment,
     a_fhir_practitioner,
     a_full_fhir_patient,
     an_encounter,
+    an_order,
     urn,
 )
 
@@ -77,7 +80,19 @@ def the_bundle() -> Json:
     }
     observation = {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"text": "pulse"}}
     visit = an_encounter(urn(ada), urn(anna), urn(role), id="e1")
-    return a_bundle(ada, anna, role, team, visit, observation)
+    medication = {"resourceType": "Medication", "id": "m1", "code": {"text": "lithium"}}
+    dosage = {
+        "timing": {"repeat": {"frequency": 2, "period": 1.5, "periodUnit": "d", "boundsPeriod": {"start": "2026-01"}}},
+        "route": {"coding": [{"system": "http://snomed.info/sct", "code": "26643006"}]},
+        "doseAndRate": [{"doseQuantity": {"value": 12.5, "unit": "mg"}}],
+    }
+    charts = (
+        an_order(urn(ada), id="o2", dosageInstruction=[dosage], status="stopped", requester={"reference": urn(anna)}),
+        an_order(urn(ada), id="o3", medicationCodeableConcept=None, medicationReference={"reference": urn(medication)}),
+        a_document(urn(ada), id="n1", context={"period": {"start": "2026-01-05"}}),
+        a_fhir_appointment(urn(ada), urn(anna), id="a1", status="cancelled", cancelationReason={"text": "snow"}),
+    )
+    return a_bundle(ada, anna, role, team, visit, observation, medication, *charts)
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

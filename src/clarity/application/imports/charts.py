@@ -11,7 +11,7 @@ from clarity.application.admission import Admitted, admit_each
 from clarity.application.imports.incoming import Charted, IncomingRecord, Place
 from clarity.application.imports.report import Tally
 from clarity.application.ports import ChartRepository, SourcedRecord, Work
-from clarity.domain.access import Action, Actor
+from clarity.domain.access import Action, Actor, Reason
 from clarity.domain.appointments import Appointment
 from clarity.domain.audit import Attempt
 from clarity.domain.errors import Conflict, DanglingReference, Forbidden
@@ -42,13 +42,11 @@ def kind_of(record: Charted) -> Resource:
 
 
 def followed(stored: Charted, incoming: Charted) -> Charted:
-    """Return a stored record with what its source says of it now.
+    """Return a stored record with what its source says of it now, which is not what it said before.
 
-    As long as the source says what it said before, everything stays, whatever was changed here since then. A label that
-    was given here stays too.
+    Whatever was changed here since then gives way to it, but for what is said here alone. A label that was given here
+    stays too.
     """
-    if stored.source_digest == incoming.source_digest:
-        return stored
     ours = {name: getattr(stored, name) for name in (*_OF_THE_ROW, *_OURS[kind_of(stored)])}
     label = incoming.label if stored.label is Label.NORMAL else stored.label
     return _changed(incoming, {**ours, "label": label})
@@ -117,11 +115,10 @@ class ChartIntake:
             incoming = known[entry.record.id]
             self.at_work(incoming.place)
             before = repository.open(entry)
-            after = followed(before, self._attributed(incoming))
-            if after == before:
+            if before.source_digest == incoming.record.source_digest:
                 tally.unchanged += 1
             else:
-                await repository.follow(after)
+                await repository.follow(followed(before, _changed(incoming.record, self._attributed(incoming))))
                 tally.changed += 1
 
     def _admitted(self, kind: Resource, patient: PatientId, records: Sequence[Sealed]) -> list[Admitted]:
@@ -130,6 +127,8 @@ class ChartIntake:
         attempt = Attempt(actor=self.actor, action=Action.IMPORT, at=self.now, resource=kind, patient=patient)
         admitted = admit_each(self.work.note(attempt), records)
         if len(admitted) < len(records):
+            attempt.ids = tuple(one.id for one in records)
+            attempt.refuse(Reason.NO_SUCH_RIGHT)
             raise Forbidden
         return admitted
 
@@ -139,10 +138,11 @@ class ChartIntake:
         ids = sorted(one.record.id for one in ordered)
         for one, identity in zip(ordered, ids, strict=True):
             self.at_work(one.place)
-            yield _changed(self._attributed(one), {"id": identity, "patient": patient})
+            found = {"id": identity, "patient": patient, "author": self.actor.id}
+            yield _changed(one.record, found | self._attributed(one))
 
-    def _attributed(self, incoming: IncomingRecord) -> Charted:
-        """Return a record with the practitioner it names, and what the source leaves to whoever takes it in."""
+    def _attributed(self, incoming: IncomingRecord) -> dict[str, object]:
+        """Return what of a record depends on the practitioner it names, and on whoever takes it in."""
         record = incoming.record
         who = self.practitioners.get(incoming.practitioner) if incoming.practitioner is not None else None
         if isinstance(record, Appointment):
@@ -151,12 +151,12 @@ class ChartIntake:
                 raise DanglingReference
             ended = record.cancellation
             by = None if ended is None else replace(ended, by=self.actor.id)
-            return replace(record, practitioner=who.id, cancellation=by)
+            return {"practitioner": who.id, "cancellation": by}
         if who is None:
-            return record
+            return {}
         if isinstance(record, Prescription):
-            return replace(record, prescriber=who.id, prescribed_by="")
-        return record if record.written_by else replace(record, written_by=str(who.name))
+            return {"prescriber": who.id, "prescribed_by": ""}
+        return {} if record.written_by else {"written_by": str(who.name)}
 
     def _repository(self, kind: Resource) -> ChartRepository[Any, Any]:
         work = self.work

@@ -14,7 +14,7 @@ from clarity.domain.ids import PatientId
 from clarity.domain.records import Label, Resource, Sealed
 
 LOOKED_THROUGH = 1_000
-"""How many records are opened at most for one page that is not counted."""
+"""How many records that somebody may see are opened at most for one page that is not counted."""
 
 Entity = TypeVar("Entity", bound=ChartRecord)
 Revised_co = TypeVar("Revised_co", bound=ChartRecord, covariant=True)

@@ -21,6 +21,8 @@ class DueNote(NamedTuple):
 class NoteRepository(ChartRepository[Note, NoteFilter], Protocol):
     """The clinical notes. `save` raises `Conflict` for what may not follow what was opened, such as another body.
 
+    So does `follow` for a note that did not come from the source that the entity names.
+
     Of a note that was signed, `history` leaves out to all but its author what it was as a draft.
     """
 

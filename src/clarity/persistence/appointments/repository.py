@@ -93,9 +93,9 @@ class SqlAppointmentRepository(SqlChartRepository[Appointment, AppointmentFilter
         one who does.
         """
         if on_postgresql(self.session):
-            await self.session.execute(select(func.pg_advisory_xact_lock_shared(_CLOSING)))
-            for number in sorted(int.from_bytes(one.bytes[8:], signed=True) for one in (practitioner, patient)):
-                await self.session.execute(select(func.pg_advisory_xact_lock(number)))
+            numbers = sorted(int.from_bytes(one.bytes[8:], signed=True) for one in (practitioner, patient))
+            locks = [func.pg_advisory_xact_lock(number) for number in numbers]
+            await self.session.execute(select(func.pg_advisory_xact_lock_shared(_CLOSING), *locks))
 
     async def find_timetable(
         self,
@@ -130,7 +130,7 @@ class SqlAppointmentRepository(SqlChartRepository[Appointment, AppointmentFilter
         judged = self._judged(scope, chart, asked, None)
         if whose.standing is not None and whose.standing.guarded:
             count = 0
-            async for _ in judged(None, _ROWS_AT_A_TIME):
+            async for _ in judged(None):
                 count += 1
                 if count == _ENOUGH_TO_COUNT:
                     break
