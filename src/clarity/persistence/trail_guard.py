@@ -258,8 +258,8 @@ async def check_guard(connection: AsyncConnection) -> list[str]:
         problems.append(f"nothing keeps {', '.join(missing)} from being changed without an event; {_ADVICE}")
     if altered:
         problems.append(
-            f"what keeps {', '.join(altered)} from being changed without an event was altered or switched off;"
-            " find out by whom, then run `clarity migrate`"
+            f"what keeps {', '.join(altered)} from being changed without an event is of another version, or"
+            " was altered or switched off; run `clarity migrate` after an upgrade, else find out by whom first"
         )
     return problems
 
