@@ -86,6 +86,7 @@ class Person:
     chance: random.Random
     _token: str = field(default="", init=False)
     _expires: float = field(default=0.0, init=False)
+    _ends: float = field(default=0.0, init=False)
     _count: int = field(default=0, init=False)
 
     async def work(self, began: float) -> None:
@@ -118,14 +119,15 @@ class Person:
         return drawn
 
     async def log_in(self) -> None:
-        """Log in, and out before if that was done already."""
+        """Log in, and out before if that was done already, unless whoever did nothing for long cannot any more."""
         body = {"email": self.email, "password": PASSWORD}
-        if self._token:
+        if self._token and time.monotonic() < self._ends:
             await self._ask(Thing.LOG_IN, "DELETE", "/sessions/current")
         self._token, self._expires = "", 0.0
         if answer := await self._ask(Thing.LOG_IN, "POST", "/sessions", body):
             told = answer.json()
-            self._token, self._expires = told["access_token"], time.monotonic() + 0.8 * told["expires_in"]
+            self._token, now = told["access_token"], time.monotonic()
+            self._expires, self._ends = now + 0.8 * told["expires_in"], now + 0.95 * told["expires_in"]
 
     async def _view(self) -> Response | None:
         return await self._ask(Thing.VIEW, "GET", f"/patients/{self._patient()}")
