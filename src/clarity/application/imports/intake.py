@@ -33,6 +33,7 @@ from clarity.domain.errors import (
 from clarity.domain.identifiers import IndexTerm
 from clarity.domain.ids import PatientId, PractitionerId
 from clarity.domain.patients import Patient
+from clarity.domain.practitioners import Practitioner
 from clarity.domain.records import Resource
 
 
@@ -46,6 +47,7 @@ class Intake:
     unit: Incoming
     place: Place = field(init=False)
     _away: set[PractitionerId] = field(default_factory=set, init=False)
+    _met: Mapping[PractitionerId, Practitioner] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.place = self.unit.place
@@ -84,6 +86,7 @@ class Intake:
             self.place = incoming.place
             staff.take(incoming.practitioner)
         staff.specialise(self.unit.specialties)
+        self._met = staff.after
         self._away = {one.id for one in staff.after.values() if not one.active}
         written = [one for one in staff.after.values() if one != staff.before.get(one.id)]
         if written:
@@ -149,11 +152,11 @@ class Intake:
         if not self.unit.records:
             return
         terms = {one.practitioner for one in self.unit.records if one.practitioner is not None}
-        found = await find_by_terms(work, sorted(terms, key=attrgetter("kind", "text")))
-        by_id = {one.id: one for one in found}
-        practitioners = {}
-        for term in terms:
-            met = [by_id[known[term]]] if term in known else [one for one in found if matches(one, term)]
+        practitioners = {term: self._met[known[term]] for term in terms if term in known}
+        unknown = sorted(terms - practitioners.keys(), key=attrgetter("kind", "text"))
+        found = await find_by_terms(work, unknown)
+        for term in unknown:
+            met = [one for one in found if matches(one, term)]
             if len(met) == 1:
                 practitioners[term] = met[0]
         charts = ChartIntake(work, self.actor, self.now(), taken.records, self._work_on, practitioners)
