@@ -18,6 +18,11 @@ KEYED = {
     "invite",
     "add_machine",
     "record_disclosure",
+    "draft_note",
+    "book_appointment",
+    "book_series",
+    "prescribe",
+    "record_interaction",
 }
 """They make something, and take an `Idempotency-Key`: the same request finds what the first one made."""
 
@@ -34,6 +39,26 @@ VERSIONED = {
     "correct_disclosure",
     "mark_disclosure_mistaken",
     "suspend_disclosure",
+    "change_appointment",
+    "move_appointment",
+    "cancel_appointment",
+    "complete_appointment",
+    "mark_no_show",
+    "edit_note",
+    "delete_note",
+    "sign_note",
+    "cosign_note",
+    "request_amendment",
+    "extend_amendment",
+    "accept_amendment",
+    "deny_amendment",
+    "disagree_with_denial",
+    "rebut_disagreement",
+    "change_prescription",
+    "hold_prescription",
+    "resume_prescription",
+    "stop_prescription",
+    "mark_prescription_mistaken",
 }
 """They name the version that they change in `If-Match`: once it has changed, the same request is stale (412)."""
 
@@ -62,6 +87,8 @@ SETTLING = {
     "review_broken_glass",
     "explain_export",
     "revoke_credential",
+    "close_days",
+    "reopen_days",
 }
 """They bring something into a state. Once it is in it, the same request changes nothing, or is refused."""
 
@@ -71,7 +98,7 @@ SHOWN_ONCE = {"log_in", "refresh_session", "enrol_second_factor", "renew_recover
 LETTERS = {"request_password_reset", "send_password_reset"}
 """They send a letter. Asking again sends another, with a link of its own, as often as the rate limit allows."""
 
-READING = {"search_patients", "find_similar_patients", "search_practitioners"}
+READING = {"search_patients", "find_similar_patients", "search_practitioners", "search_chart"}
 """They only read, and are POST because names do not belong in a URL."""
 
 CLASSES = (KEYED, VERSIONED, VERSIONED_IN_BODY, SETTLING, SHOWN_ONCE, LETTERS, READING)

@@ -80,7 +80,7 @@ def on_patient(action: Action, allowed: int, resource: Resource = Resource.PATIE
 
 
 # Nobody here has written the note that the examples name.
-_OF_AUTHORS = {"edit_note", "sign_note", "delete_note"}
+OF_AUTHORS = {"edit_note", "sign_note", "delete_note"}
 _WRONG_PASSWORD = {"current": "not the one it is", "new": "nine lanterns over the harbour"}
 
 OPEN = {
@@ -160,6 +160,7 @@ OPERATIONS = {
     "list_interactions": on_patient(Action.LIST, 200, Resource.INTERACTION),
     "record_interaction": on_patient(Action.REGISTER, 201, Resource.INTERACTION),
     "view_interaction": on_patient(Action.VIEW, 404, Resource.INTERACTION),
+    "search_chart": on_patient(Action.SEARCH, 200, Resource.NOTE),
     "list_notes": on_patient(Action.LIST, 200, Resource.NOTE),
     "draft_note": on_patient(Action.REGISTER, 201, Resource.NOTE),
     "view_note": on_patient(Action.VIEW, 404, Resource.NOTE),
@@ -296,7 +297,7 @@ async def test_every_operation_lets_in_whom_the_policy_names_and_nobody_else(hou
             if allowed:
                 useless.discard(one.name)
     assert "\n".join(unexpected) == ""
-    assert useless == _OF_AUTHORS
+    assert useless == OF_AUTHORS
 
 
 async def test_what_needs_no_log_in_is_answered_without(house: House) -> None:

@@ -219,6 +219,8 @@ async def test_nothing_is_booked_on_a_closed_day_until_it_is_opened_again(desk: 
     await desk.book(an_appointment(patient, practitioner, at(9)))
     mine = Closure(id=ClosureId(new_id()), first_day=MONDAY, last_day=MONDAY, practitioner=practitioner)
     assert (await desk.schedule.close(desk.actor, mine)).booked == 1
+    # A request that comes again closes nothing twice, which would have to be opened twice.
+    assert (await desk.schedule.close(desk.actor, replace(mine, id=ClosureId(new_id())))).closure == mine
     with pytest.raises(Invalid, match="closed"):
         await desk.book(an_appointment(patient, practitioner, at(11)))
     await desk.book(an_appointment(patient, colleague, at(11)))

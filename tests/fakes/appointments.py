@@ -134,10 +134,14 @@ class MemoryScheduleRepository:
             raise NotFound
         return self.tables.closures[closure]
 
-    async def add(self, closure: Closure) -> None:
+    async def add(self, closure: Closure) -> Closure:
         self.ledger.stamp()
+        for one in self.tables.closures.values():
+            if replace(one, id=closure.id) == closure:
+                return one
         self.tables.closures[closure.id] = closure
         self.ledger.change(Resource.SCHEDULE, closure.id)
+        return closure
 
     async def withdraw(self, closure: Closure) -> None:
         if self.tables.closures[closure.id].status is not ClosureStatus.CLOSED:

@@ -90,8 +90,8 @@ class ScheduleService:
     async def close(self, actor: Actor, closure: Closure) -> Closed:
         """Close days, so that nothing more is booked in them, with one practitioner or in the whole practice.
 
-        What is booked already stays, and is counted. Raises `NotFound` if there is no such practitioner, and `Invalid`
-        for days that are over.
+        What is booked already stays, and is counted; days that are closed already stay closed by what closed them.
+        Raises `NotFound` if there is no such practitioner, and `Invalid` for days that are over.
         """
         async with self.begin() as work:
             attempt = self._attempt(work, actor, Action.CHANGE, closure.id)
@@ -99,10 +99,11 @@ class ScheduleService:
                 raise Invalid("last_day", "must not be over")
             if closure.practitioner is not None:
                 await require_practitioner(work, closure.practitioner)
-            await work.schedule.add(closure)
+            closed = await work.schedule.add(closure)
+            attempt.ids = (closed.id,)
             span = Span(self.calendar.day(closure.first_day).start, self.calendar.day(closure.last_day).end)
             booked = await work.schedule.busy(closure.practitioner, span, at_most=_MOST_BUSY)
-        return Closed(closure=closure, booked=len(booked))
+        return Closed(closure=closed, booked=len(booked))
 
     @retrying
     async def reopen(self, actor: Actor, closure: ClosureId) -> None:

@@ -92,8 +92,11 @@ class ScheduleRepository(Protocol):
         """Return a closure. Raises `NotFound`."""
         ...
 
-    async def add(self, closure: Closure) -> None:
-        """Close days, once those who book at this moment have done so."""
+    async def add(self, closure: Closure) -> Closure:
+        """Close days, once those who book at this moment have done so, and return the closure.
+
+        If just these days are closed already, it is the one by which they are: asked for twice, it is made once.
+        """
         ...
 
     async def withdraw(self, closure: Closure) -> None:

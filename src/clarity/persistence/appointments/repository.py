@@ -1,7 +1,7 @@
 """Appointments in order of time, and when practitioners are booked or not there."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -213,10 +213,13 @@ class SqlScheduleRepository:
             raise NotFound
         return _to_closure(row)
 
-    async def add(self, closure: Closure) -> None:
-        """Close days, once those who book at this moment have done so."""
+    async def add(self, closure: Closure) -> Closure:
+        """Close days, once those who book at this moment have done so, and return the closure."""
         if on_postgresql(self.session):
             await self.session.execute(select(func.pg_advisory_xact_lock(_CLOSING)))
+        for one in await self.closures(closure.first_day, closure.last_day, practitioner=closure.practitioner):
+            if replace(one, id=closure.id) == closure:
+                return one
         stamp = self.ledger.stamp()
         await self.session.execute(
             insert(ClosureRow).values(
@@ -232,6 +235,7 @@ class SqlScheduleRepository:
             )
         )
         self.ledger.change(Resource.SCHEDULE, closure.id)
+        return closure
 
     async def withdraw(self, closure: Closure) -> None:
         """Open the days of a closure again."""
