@@ -393,8 +393,8 @@ REMOVALS = (
     Removal(
         "A statement that runs for many answers nobody by the values of another",
         "persistence/direct.py",
-        "(name, _own(compiled.binds[name]))",
-        "(name, compiled.binds[name])",
+        "(name, _own(self._compiled.binds[name]))",
+        "(name, self._compiled.binds[name])",
         "integration/test_direct_statements.py::test_nobody_is_answered_by_the_values_that_a_statement_was_built_with",
     ),
     Removal(
@@ -2880,16 +2880,9 @@ REMOVALS = (
         "integration/test_sealed_charts.py::test_a_list_takes_as_many_statements_however_long_it_is_and_a_refusal_as_many_as_absence",
     ),
     Removal(
-        "A search of a chart reads what its asker may see, and nothing else",
-        "persistence/charts.py",
-        "self._each(as_fetched(chart.whose), self._in_chart(scope, chart)):\n            if self._may",
-        "self._each(as_fetched(chart.whose), self._in_chart(scope, chart)[:1]):\n            if self._may",
-        "contract/test_chart_search.py::test_what_is_kept_from_somebody_has_no_part_in_what_they_find",
-    ),
-    Removal(
         "A search of a chart reads of what is guarded only what its exact label allows",
         "persistence/charts.py",
-        "            if self._may_be_shown(scope, record, None):\n",
+        "            if entity is None or self._is_covered(scope, record, entity.label):\n",
         "            if True:\n",
         "contract/test_chart_search.py::test_what_is_kept_from_somebody_has_no_part_in_what_they_find",
     ),

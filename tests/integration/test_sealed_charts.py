@@ -11,12 +11,12 @@ from sqlalchemy import update
 from clarity.application.charts import Charting, PageAsked
 from clarity.application.notes import NoteService
 from clarity.application.pages import Page
-from clarity.domain.access import Action, Actor, Reason, Role
+from clarity.domain.access import Action, Actor, Reason, Role, scope_of
 from clarity.domain.audit import Outcome
 from clarity.domain.errors import CannotOpen, NotFound, StaleWrite
 from clarity.domain.ids import NoteId, PatientId
 from clarity.domain.notes import Note, NoteFilter, NoteKind
-from clarity.domain.records import Label
+from clarity.domain.records import Label, Resource
 from clarity.persistence.engine import Database
 from clarity.persistence.keys import DataKeyRow
 from clarity.persistence.notes import NoteRow
@@ -111,6 +111,12 @@ async def test_a_row_that_was_altered_is_shown_to_nobody_left_out_of_lists_and_t
     bared = await written(practice, anna, ada, **KEPT_APART)
     await altered(database, bared, guarded=False)
     assert await outcome_of(practice, carl, bared) == (Outcome.REFUSED, Reason.NO_CONSENT)
+    async with practice.reading(snapshot=True) as work:
+        _, chart = await Charting(work, work.notes, carl, NOW).chart(Action.SEARCH, ada)
+        scope = scope_of(carl, Action.SEARCH, Resource.NOTE, at=NOW)
+        searched = [record.id async for record, _ in work.notes.read_through(scope, chart)]
+    assert bared.id not in searched
+    assert whole.id in searched
     gone = await written(practice, anna, ada)
     await altered(database, gone, status="deleted")
     assert await outcome_of(practice, anna, gone) == (Outcome.REFUSED, Reason.DELETED)

@@ -282,8 +282,10 @@ class SqlChartRepository(Generic[Entity, Conditions]):
     async def read_through(self, scope: Scope, chart: Chart) -> AsyncGenerator[tuple[Sealed, Entity | None]]:
         """Open the records of a chart that `scope` covers, one after the other, the latest recorded first."""
         async for record in self._each(as_fetched(chart.whose), self._in_chart(scope, chart)):
-            if self._may_be_shown(scope, record, None):
-                yield record, self._legible(record)
+            entity = self._legible(record)
+            # What is searched is judged by the label inside: the bit beside the seal is whoever writes the table's.
+            if entity is None or self._is_covered(scope, record, entity.label):
+                yield record, entity
 
     async def _each(
         self, whose: SealedRecord, asked: Sequence[ColumnElement[bool]]
@@ -384,8 +386,12 @@ class SqlChartRepository(Generic[Entity, Conditions]):
 
     def covers(self, scope: Scope, record: SealedChartRecord) -> bool:
         """Tell whether `scope` covers a record by its exact labels, or raise `CannotOpen`."""
-        consents = self._consents_of(record)
-        return all(scope.after_opening(record, label, consents).allowed for label in self._labels_of(record))
+        return self._is_covered(scope, record, self.table.label_of(record))
+
+    def _is_covered(self, scope: Scope, record: SealedChartRecord, label: Label) -> bool:
+        """Tell whether `scope` covers a record that has `label`, and whose patient has theirs."""
+        labels, consents = {label, self._label_of_patient(record)}, self._consents_of(record)
+        return all(scope.after_opening(record, one, consents).allowed for one in labels)
 
     def open(self, admitted: Admitted) -> Entity:
         """Return the record inside."""

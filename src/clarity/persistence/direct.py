@@ -5,7 +5,7 @@ statement is built like all others, and compiled once; the watch is told of it a
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import repeat
 from time import perf_counter
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_, greenlet_spawn
 
-from clarity.application.ports.telemetry import Kind
+from clarity.application.ports.telemetry import Kind, Shape
 from clarity.persistence.errors import state_in
 from clarity.persistence.gathering import Answer, Gathering, Key
 from clarity.persistence.watch import Watch, shape_of, watch_of
@@ -55,15 +55,30 @@ class DirectStatement:
     """A statement whose parameters and results are what the driver takes and gives: ids, instants, numbers, bytes."""
 
     def __init__(self, statement: ClauseElement) -> None:
-        """Compile it. A parameter that is called for its value is called each time.
+        """Take a statement, to compile it when it is first asked. A parameter called for its value is called each time.
 
         One that has a name has to be given a value each time, even where the statement was built with one: that was
         somebody's, and the statement may run for another.
         """
-        compiled: Any = statement.compile(dialect=_dialect())
-        self.text = str(compiled)
-        self.shape = shape_of(self.text)
-        self._parameters = [(name, _own(compiled.binds[name])) for name in compiled.positiontup]
+        self._statement = statement
+
+    @cached_property
+    def _compiled(self) -> Any:
+        return self._statement.compile(dialect=_dialect())
+
+    @cached_property
+    def text(self) -> str:
+        """What the driver is asked."""
+        return str(self._compiled)
+
+    @cached_property
+    def shape(self) -> Shape:
+        """By which the watch tells one statement from another."""
+        return shape_of(self.text)
+
+    @cached_property
+    def _parameters(self) -> list[tuple[str, BindParameter[Any] | None]]:
+        return [(name, _own(self._compiled.binds[name])) for name in self._compiled.positiontup]
 
     def values(self, given: Mapping[str, Any], in_order: Sequence[Any] = ()) -> Sequence[Any]:
         """Return the value of each parameter in the order of the text, in which they may be given too."""

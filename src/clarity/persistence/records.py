@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -95,17 +95,39 @@ class SealedTable(Generic[Entity]):
         self.patient = patient
         self._registers = SealedMapper(ConsentRegister, "consents", outside=frozenset({"patient", "version"}))
         self._label = msgspec.msgpack.Decoder(_Labelled)
-        self.fetched = self.fetching(getattr(rows, patient), now)
+        self._now = now
+
+    # Whoever opens a practice does not ask for every kind of record: each statement is built when it is first asked.
+    @cached_property
+    def fetched(self) -> Select[Any]:
         """The statement that fetches records with what the policy must know and the key to open them."""
-        self.one = self.of_id(self.fetched)
-        """The same for the record with the parameter `id`; built once, as it runs with most requests."""
-        of_array = self.fetched.where(rows.id == any_(bindparam("ids", type_=ARRAY(Uuid16))))
-        self._some = {
-            "postgresql": of_array,
-            "sqlite": self.fetched.where(rows.id.in_(bindparam("ids", expanding=True))),
-        }
-        self._one = DirectStatement(self.one)
-        self._each_lent, self._some_lent = DirectStatement(self._of_each(self.fetched)), DirectStatement(of_array)
+        return self.fetching(getattr(self.rows, self.patient), self._now)
+
+    @cached_property
+    def one(self) -> Select[Any]:
+        """The same for the record with the parameter `id`; it runs with most requests."""
+        return self.of_id(self.fetched)
+
+    @cached_property
+    def _one(self) -> DirectStatement:
+        return DirectStatement(self.one)
+
+    @cached_property
+    def _each_lent(self) -> DirectStatement:
+        return DirectStatement(self._of_each(self.fetched))
+
+    @cached_property
+    def _of_array(self) -> Select[Any]:
+        return self.fetched.where(self.rows.id == any_(bindparam("ids", type_=ARRAY(Uuid16))))
+
+    @cached_property
+    def _some_lent(self) -> DirectStatement:
+        return DirectStatement(self._of_array)
+
+    @cached_property
+    def _some(self) -> dict[str, Select[Any]]:
+        in_list = self.fetched.where(self.rows.id.in_(bindparam("ids", expanding=True)))
+        return {"postgresql": self._of_array, "sqlite": in_list}
 
     def fetching(self, owner: Any, now: Clock) -> Select[Any]:
         """Return the statement that fetches records of the patient in column `owner`."""

@@ -119,10 +119,10 @@ class _Made(Generic[Entity]):
         self._outside = by_name.keys() - sealed
         defaults = {name: by_name[name].default for name in self._outside}
         self._defaults = {name: default for name, default in defaults.items() if default is not MISSING}
-        self._past_rules, self.content = None, content_of(entity, sealed)
+        self._past_rules, self.content = None, content_of(shape, sealed)
         """What is to be decoded."""
         if _is_of_slots(shape):
-            self._past_rules, self.content = _past_rules(shape, sealed), content_of(entity, sealed, _plain)
+            self._past_rules, self.content = _past_rules(shape, sealed), content_of(shape, sealed, _plain)
             self._put = {name: getattr_static(entity, name).__set__ for name in by_name}
 
     def of(self, content: Any, given: Mapping[str, Any]) -> Entity:
@@ -140,9 +140,8 @@ def _as_it_is(hint: Any) -> Any:
     return hint
 
 
-def content_of(
-    entity: type[Any], names: tuple[str, ...], shaped: Callable[[Any], Any] = _as_it_is
-) -> type[msgspec.Struct]:
+@cache
+def content_of(entity: Any, names: tuple[str, ...], shaped: Callable[[Any], Any] = _as_it_is) -> type[msgspec.Struct]:
     """Return a struct with some of the fields of a dataclass, their types as `shaped` and their defaults."""
     hidden = {"__repr__": Confidential.__repr__}
     members = _members(entity, names, shaped)
@@ -154,7 +153,7 @@ def content_of(
 class Sparse:
     """The fields of a dataclass that differ from their defaults, nested ones likewise, in a form `msgspec` encodes."""
 
-    def __init__(self, entity: type[Any], names: tuple[str, ...]) -> None:
+    def __init__(self, entity: Any, names: tuple[str, ...]) -> None:
         """Take of an `entity` the fields in `names`."""
         self._form = _sparse_form(entity, names)
 
@@ -176,7 +175,8 @@ def _in_words(_kind: Any, instant: datetime) -> _Words:
     return _Words(instant.isoformat())
 
 
-def _sparse_form(entity: type[Any], names: tuple[str, ...]) -> type[msgspec.Struct]:
+@cache
+def _sparse_form(entity: Any, names: tuple[str, ...]) -> type[msgspec.Struct]:
     members = _members(entity, names, _written)
     return msgspec.defstruct(f"Sparse{entity.__name__}", members, kw_only=True, omit_defaults=True, gc=False)
 
