@@ -2903,8 +2903,8 @@ REMOVALS = (
     Removal(
         "A record is as confidential as its patient",
         "persistence/charts.py",
-        "labels = dict.fromkeys((label, self._label_of_patient(record)))",
-        "labels = dict.fromkeys((label,))",
+        "return tuple(dict.fromkeys((label, self._label_of_patient(record))))",
+        "return (label,)",
         "contract/test_charts.py::test_a_record_is_as_confidential_as_its_patient",
     ),
     Removal(

@@ -390,8 +390,8 @@ class SqlChartRepository(Generic[Entity, Conditions]):
 
     def _is_covered(self, scope: Scope, record: SealedChartRecord, label: Label) -> bool:
         """Tell whether `scope` covers a record that has `label`, and whose patient has theirs."""
-        labels, consents = {label, self._label_of_patient(record)}, self._consents_of(record)
-        return all(scope.after_opening(record, one, consents).allowed for one in labels)
+        consents = self._consents_of(record)
+        return all(scope.after_opening(record, one, consents).allowed for one in self._deciding(record, label))
 
     def open(self, admitted: Admitted) -> Entity:
         """Return the record inside."""
@@ -475,7 +475,9 @@ class SqlChartRepository(Generic[Entity, Conditions]):
         if not isinstance(record, SealedChartRecord):
             raise CannotOpen
         entity = self.table.open_version(record)
-        decisions = [admitted.judged(label, self._consents_of(record)) for label in self._labels_of(record)]
+        decisions = [
+            admitted.judged(label, self._consents_of(record)) for label in self._deciding(record, entity.label)
+        ]
         for decision in decisions:
             if not decision.allowed:
                 return decision.reason
@@ -490,14 +492,14 @@ class SqlChartRepository(Generic[Entity, Conditions]):
     def _shown(self, admitted: Admitted, record: SealedChartRecord, label: Label) -> Shown:
         """Return what may be shown of a record of `label`, or raise `NotFound` if it or its patient's forbids that."""
         consents = self._consents_of(record)
-        labels = dict.fromkeys((label, self._label_of_patient(record)))
+        labels = self._deciding(record, label)
         shown = [admitted.check_label(one, consents) for one in labels]
         notices = (one.notice for one in shown if one.notice is not None)
         return Shown(reduce(intersection, (one.fields for one in shown)), next(notices, None))
 
-    def _labels_of(self, record: SealedChartRecord) -> tuple[Label, ...]:
-        """Return the labels that decide of a record: its own, and its patient's."""
-        return tuple(dict.fromkeys((self.table.label_of(record), self._label_of_patient(record))))
+    def _deciding(self, record: SealedChartRecord, label: Label) -> tuple[Label, ...]:
+        """Return the labels that decide of a record that has `label`: that, and its patient's."""
+        return tuple(dict.fromkeys((label, self._label_of_patient(record))))
 
     def _consents_of(self, record: SealedChartRecord) -> Callable[[], tuple[Consent, ...]]:
         """Return what opens the consents that came with the patient's record, once for all of a chart."""
