@@ -9,7 +9,7 @@ from uuid import UUID
 from clarity.application.admission import admit, admit_each
 from clarity.application.charts import Charting, merged_into
 from clarity.application.pages import Page, page_size
-from clarity.application.patients import RepeatKey
+from clarity.application.patients import RepeatKey, answered_before
 from clarity.application.ports import (
     Answered,
     BeginReading,
@@ -32,7 +32,7 @@ from clarity.domain.appointments import (
 )
 from clarity.domain.audit import Attempt
 from clarity.domain.dates import instant_of, microseconds_of
-from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, Overlapping, ReusedKey
+from clarity.domain.errors import CannotOpen, Forbidden, Invalid, NotFound, Overlapping
 from clarity.domain.ids import AppointmentId, PatientId, PractitionerId, SeriesId
 from clarity.domain.names import HumanName
 from clarity.domain.practice_hours import Span
@@ -131,7 +131,7 @@ class AppointmentService:
         """
         async with self.begin() as work:
             charting, at = self._charting(work, actor), self.now()
-            if repeat and (answered := await self._answered(work, actor, repeat)):
+            if repeat and (answered := await answered_before(work, actor, repeat, Resource.APPOINTMENT, at=at)):
                 first = await charting.open(Action.VIEW, wanted.patient, answered.record)
                 return (
                     (first, *await self._following(charting, wanted.patient, first, status=None))
@@ -351,14 +351,6 @@ class AppointmentService:
 
     def _charting(self, work: Work, actor: Actor) -> Charting[Appointment, AppointmentFilter]:
         return Charting(work, work.appointments, actor, self.now())
-
-    async def _answered(self, work: Work, actor: Actor, repeat: RepeatKey) -> Answered | None:
-        """Return how this request was answered, if it was; a key that came with another request is noted."""
-        try:
-            return await work.idempotency_keys.find(actor.id, repeat.key, repeat.request)
-        except ReusedKey:
-            work.note(Attempt(actor=actor, action=Action.REGISTER, at=self.now(), resource=Resource.APPOINTMENT))
-            raise
 
     def _occurrences(self, wanted: Appointment, recurrence: Recurrence | None) -> Sequence[Appointment]:
         """Return what is booked: the one that is wanted, and those that recur at the same time by the clock."""

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from clarity.application.admission import Admitted, admit, admit_each
 from clarity.application.pages import Page, page_size
-from clarity.application.patients import RepeatKey
+from clarity.application.patients import RepeatKey, answered_before
 from clarity.application.ports import Answered, Chart, ChartLog, ChartRepository, Cursors, RecordRevision, Work
 from clarity.domain.access import Action, Actor, decide, scope_of
 from clarity.domain.audit import Attempt
 from clarity.domain.charts import ChartRecord
-from clarity.domain.errors import CannotOpen, NotFound, ReusedKey, StaleWrite
+from clarity.domain.errors import CannotOpen, NotFound, StaleWrite
 from clarity.domain.ids import PatientId
 from clarity.domain.records import Sealed
 
@@ -88,12 +88,7 @@ class ChartLogging(Generic[Entity, Conditions]):
 
         Raises `ReusedKey` if the key came with another request, and `NotFound` as `open` does.
         """
-        try:
-            answered = await self.work.idempotency_keys.find(self.actor.id, repeat.key, repeat.request)
-        except ReusedKey:
-            resource = self.records.resource
-            self.work.note(Attempt(actor=self.actor, action=Action.REGISTER, at=self.at, resource=resource))
-            raise
+        answered = await answered_before(self.work, self.actor, repeat, self.records.resource, at=self.at)
         return None if answered is None else await self.open(Action.REGISTER, patient, answered.record)
 
     async def remember(self, entity: Entity, repeat: RepeatKey) -> None:

@@ -65,7 +65,7 @@ class PatientService:
         actor may see everybody's demographics, since `DuplicateMrn` tells that somebody has this MRN.
         """
         async with self.begin() as work:
-            if repeat and (answered := await self._answered(work, actor, repeat)):
+            if repeat and (answered := await answered_before(work, actor, repeat, Resource.PATIENT, at=self.now())):
                 sealed = await work.patients.get(PatientId(answered.record))
                 return work.patients.open(admit(work, actor, Action.VIEW, sealed, at=self.now()))
             admit_new(work, actor, Action.REGISTER, Resource.PATIENT, patient.id, at=self.now())
@@ -78,14 +78,6 @@ class PatientService:
                 answered = Answered(record=patient.id, version=1)
                 await work.idempotency_keys.add(actor.id, repeat.key, repeat.request, answered)
             return await work.patients.add(patient)
-
-    async def _answered(self, work: Work, actor: Actor, repeat: RepeatKey) -> Answered | None:
-        """Return how this request was answered, if it was; a key that came with another request is noted."""
-        try:
-            return await work.idempotency_keys.find(actor.id, repeat.key, repeat.request)
-        except ReusedKey:
-            work.note(Attempt(actor=actor, action=Action.REGISTER, at=self.now()))
-            raise
 
     @retrying
     async def view(self, actor: Actor, patient_id: PatientId) -> Patient:
@@ -276,6 +268,17 @@ class PatientService:
         if attempt.outcome is not Outcome.SUCCEEDED:
             raise Forbidden
         await self.limits.hit("ssn-search", str(attempt.actor.id))
+
+
+async def answered_before(
+    work: Work, actor: Actor, repeat: RepeatKey, resource: Resource, *, at: datetime
+) -> Answered | None:
+    """Return how this request for a new record was answered, if it was; a key of another request is noted."""
+    try:
+        return await work.idempotency_keys.find(actor.id, repeat.key, repeat.request)
+    except ReusedKey:
+        work.note(Attempt(actor=actor, action=Action.REGISTER, at=at, resource=resource))
+        raise
 
 
 async def open_at_version(
